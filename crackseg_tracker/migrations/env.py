@@ -1,0 +1,6 @@
+"""Alembic's entry: migrates over the connection that `store.creation` hands in, inside its transaction."""
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"])
+context.run_migrations()
