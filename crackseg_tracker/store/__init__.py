@@ -1,0 +1,1 @@
+"""The only owner of connections: opening, transactions, forks, creation, the metrics' write path, integrity."""

@@ -1,0 +1,217 @@
+"""One connection per process to one catalog: transactions, waiting for the lock, forks, errors.
+
+Threads share the connection behind a lock of ours: that is fair and costs 0.1 us, where two connections would wait
+for each other by sleeping. A forked child must neither use nor close what it inherits (closing it would drop the
+parent's locks, and commits of the parent could vanish), so it keeps that open for ever and opens its own.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from weakref import WeakSet
+
+from crackseg_tracker.errors import (
+    CatalogBusyError,
+    CatalogError,
+    CatalogWriteError,
+    DamagedCatalogError,
+    ForeignCatalogError,
+)
+from crackseg_tracker.settings import Location
+from crackseg_tracker.store import creation
+
+LOCK_WAIT_SECONDS = 10.0
+
+_open_databases: "dict[Path, Database]" = {}
+_with_fork_hooks: "WeakSet[Database]" = WeakSet()
+_registry_lock = threading.Lock()
+
+
+def now() -> str:
+    """Tell the time as it is stored: ISO 8601, UTC, microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+class Database:
+    """The process's writing connection to one catalog. Get it with `open_database`."""
+
+    def __init__(self, location: Location) -> None:
+        self.path = location.path
+        self.location = location
+        self.lock = threading.RLock()
+        #: Who appends to ``metric_recent``: drawn anew in each process.
+        self.token = 0
+        #: Called in a forked child, in which nothing known about the catalog holds any more.
+        self.on_fork: WeakSet[Any] = WeakSet()
+        self.full_sync = False
+        self._connection: sqlite3.Connection | None = None
+        _with_fork_hooks.add(self)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The driver connection, opened when first needed."""
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _connect(self) -> sqlite3.Connection:
+        creation.ensure(self.location)
+        with translated(self.path):
+            connection = sqlite3.connect(
+                f"file:{quote(os.fspath(self.path))}?mode=rw",
+                uri=True,
+                timeout=0,  # SQLite's own wait is unfair (one call of eight writers waited 187 ms): see `retrying`
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=512,
+            )
+            self.retrying(lambda: connection.execute("PRAGMA synchronous").fetchone())
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self.full_sync else 'NORMAL'}")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA trusted_schema = OFF")
+        self.token = secrets.randbits(62)
+        return connection
+
+    def require_full_sync(self) -> None:
+        """Sync every commit from now on (``durability="full"`` of any tracker of the process)."""
+        with self.lock:
+            self.full_sync = True
+            self.connection.execute("PRAGMA synchronous = FULL")
+
+    @contextmanager
+    def transaction(self, *, commit: bool = True) -> Generator[sqlite3.Connection]:
+        """Hold the write lock: all that happens inside is committed together, or not at all on an error.
+
+        Args:
+            commit: False rolls back at the end (to see what pending changes would give).
+        """
+        with self.lock, translated(self.path):
+            connection = self.connection
+            self.retrying(lambda: connection.execute("BEGIN IMMEDIATE"))
+            try:
+                yield connection
+                if commit:
+                    self.retrying(lambda: connection.execute("COMMIT"))
+                else:
+                    connection.execute("ROLLBACK")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Read over the writing connection, so that a tracker sees what it has just written."""
+        with self.lock, translated(self.path):
+            return self.retrying(lambda: self.connection.execute(sql, parameters).fetchall())
+
+    def retrying(self, work: Callable[[], Any]) -> Any:
+        """Do the work, again after a short random pause for as long as another process holds the lock."""
+        deadline = None
+        pause = 0.0002
+        while True:
+            try:
+                return work()
+            except sqlite3.OperationalError as error:
+                # 5 is SQLITE_BUSY with its extended codes (a stale snapshot among them).
+                if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != 5:
+                    raise
+                deadline = deadline or time.monotonic() + LOCK_WAIT_SECONDS
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(pause / 2, pause))
+            pause = min(pause * 1.5, 0.005)
+
+    def close(self) -> None:
+        """Close the connection; the next use opens it again."""
+        with self.lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _forget_inherited(self) -> None:
+        """Run in a forked child: keep the parent's handle open and untouched, for ever."""
+        if self._connection is not None:
+            import ctypes
+
+            # One reference that is never given back: even the interpreter's end must not close the handle.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+        self._connection = None
+        self.lock = threading.RLock()  # a thread of the parent may have held the old one
+        for listener in list(self.on_fork):
+            listener.after_fork()
+
+
+def open_database(location: Location) -> Database:
+    """Give the process's one `Database` of a catalog."""
+    with _registry_lock:
+        database = _open_databases.get(location.path)
+        if database is None:
+            database = _open_databases[location.path] = Database(location)
+    with database.lock:
+        _ = database.connection
+    return database
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open a connection that cannot write, or raise what `creation.recognise` says about the file."""
+    if creation.recognise(path) is None:
+        raise CatalogError(f"there is no catalog at {path} yet; an ExperimentTracker with this path creates it")
+    with translated(path):
+        name = f"file:{quote(os.fspath(path))}?mode=ro"
+        connection = sqlite3.connect(name, uri=True, timeout=5, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+        except sqlite3.OperationalError:
+            if os.access(path.parent, os.W_OK):
+                raise
+            # WAL needs a file beside the catalog; in a read-only folder (an archive) nobody writes.
+            connection.close()
+            connection = sqlite3.connect(name + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
+
+
+@contextmanager
+def translated(path: Path) -> Generator[None]:
+    """Turn the driver's errors into ours, in this one place."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+        if code in (5, 6):
+            raise CatalogBusyError(
+                f"{path} has been locked by another process for over {LOCK_WAIT_SECONDS:.0f} s; find it (fuser {path}) "
+                "and try again"
+            ) from error
+        if code == 11:
+            raise DamagedCatalogError(
+                f"{path} is damaged ({error}); restore a backup, or salvage it with the sqlite3 shell's .recover"
+            ) from error
+        if code == 26:
+            raise ForeignCatalogError(f"{path} is not an SQLite database; give another path for the catalog") from error
+        if code in (8, 10, 13, 14, 23):
+            raise CatalogWriteError(f"{path} cannot be written ({error}); check disk space and permissions") from error
+        raise
+
+
+def _after_fork_in_child() -> None:
+    global _registry_lock
+    _registry_lock = threading.Lock()
+    for database in list(_with_fork_hooks):
+        database._forget_inherited()  # pyright: ignore[reportPrivateUsage]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
