@@ -1,0 +1,363 @@
+"""The rare writes: each a small immutable record that knows how to apply itself inside a transaction.
+
+Records rather than calls, because ``auto_save=False`` keeps them until `save`: the getters then apply them, look, and
+roll back, so pending changes are shown by the very code that will write them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from sqlite3 import Connection
+from typing import Any, NamedTuple
+
+from crackseg_tracker.config import CapturedConfig, Param, param_differences
+from crackseg_tracker.environment import Environment, ProcessFacts
+from crackseg_tracker.fingerprint import FileFacts
+from crackseg_tracker.redaction import Redactor
+from crackseg_tracker.schema.tables import ENDS
+from crackseg_tracker.store import metrics
+from crackseg_tracker.store.database import now
+
+
+class Target(NamedTuple):
+    """The experiment and attempt that a change belongs to."""
+
+    experiment: int
+    attempt: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change to one experiment, at a time."""
+
+    at: str = field(default_factory=now)
+
+    def apply(self, connection: Connection, target: Target) -> None:
+        """Write the change. Runs inside a transaction."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescriptionChange(Change):
+    """A new description."""
+
+    description: str
+
+    def apply(self, connection: Connection, target: Target) -> None:
+        """Write the change."""
+        connection.execute(
+            "UPDATE experiment SET description = ?, updated_at = ? WHERE id = ?",
+            (self.description, self.at, target.experiment),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagChange(Change):
+    """Tags added and removed."""
+
+    added: Sequence[str] = ()
+    removed: Sequence[str] = ()
+
+    def apply(self, connection: Connection, target: Target) -> None:
+        """Write the change."""
+        connection.executemany(
+            "INSERT INTO experiment_tag (experiment, tag, added_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            [(target.experiment, tag, self.at) for tag in self.added],
+        )
+        connection.executemany(
+            "DELETE FROM experiment_tag WHERE experiment = ? AND tag = ?",
+            [(target.experiment, tag) for tag in self.removed],
+        )
+        _touch(connection, target, self.at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressChange(Change):
+    """How far the training is, and the bests that it reports."""
+
+    current_epoch: int
+    total_epochs: int
+    best_metrics: dict[str, float]
+    training_time_seconds: float | None
+
+    def apply(self, connection: Connection, target: Target) -> None:
+        """Write the change."""
+        connection.execute(
+            "UPDATE experiment SET current_epoch = ?, total_epochs = ?, "
+            "training_time_seconds = coalesce(?, training_time_seconds), updated_at = ? WHERE id = ?",
+            (self.current_epoch, self.total_epochs, self.training_time_seconds, self.at, target.experiment),
+        )
+        metrics.report_best(
+            connection, target.experiment, target.attempt, self.current_epoch, self.best_metrics, self.at
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParamsChange(Change):
+    """Params logged beside the config."""
+
+    params: Sequence[Param]
+
+    def apply(self, connection: Connection, target: Target) -> None:
+        """Write the change."""
+        _write_params(connection, target.experiment, self.params, "logged")
+        _touch(connection, target, self.at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactChange(Change):
+    """An artifact added, or its row updated."""
+
+    artifact_id: str
+    artifact_type: str
+    path: str
+    absolute_path: str
+    inside_path: str | None
+    description: str
+    tags: Sequence[str]
+    facts: FileFacts
+
+    def apply(self, connection: Connection, target: Target) -> None:
+        """Write the change; an id that is there keeps its place and creation time."""
+        row = {
+            "experiment": target.experiment,
+            "attempt": target.attempt,
+            "artifact_id": self.artifact_id,
+            "artifact_type": self.artifact_type,
+            "path": self.path,
+            "absolute_path": self.absolute_path,
+            "inside_path": self.inside_path,
+            "description": self.description,
+            **self.facts._asdict(),
+            "created_at": self.at,
+            "updated_at": self.at,
+        }
+        kept = ("experiment", "artifact_id", "created_at")
+        updates = ", ".join(f"{c} = excluded.{c}" for c in row if c not in kept)
+        number = connection.execute(
+            f"INSERT INTO artifact ({', '.join(row)}) VALUES ({', '.join('?' * len(row))}) "
+            f"ON CONFLICT (experiment, artifact_id) DO UPDATE SET {updates} RETURNING id",
+            tuple(row.values()),
+        ).fetchone()[0]
+        connection.execute("DELETE FROM artifact_tag WHERE artifact = ?", (number,))
+        connection.executemany(
+            "INSERT INTO artifact_tag VALUES (?, ?) ON CONFLICT DO NOTHING", [(number, t) for t in self.tags]
+        )
+        _touch(connection, target, self.at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestChange(Change):
+    """A digest that was pending, for the file as it was recorded (not for one written since)."""
+
+    absolute_path: str
+    before: FileFacts
+    facts: FileFacts
+
+    def apply(self, connection: Connection, target: Target) -> None:
+        """Write the change."""
+        connection.execute(
+            "UPDATE artifact SET sha256 = ?, digest_state = ?, size_bytes = ?, file_count = ? "
+            "WHERE experiment = ? AND absolute_path = ? AND digest_state = 'pending' AND modified_ns IS ?",
+            (
+                self.facts.sha256,
+                self.facts.digest_state,
+                self.facts.size_bytes,
+                self.facts.file_count,
+                target.experiment,
+                self.absolute_path,
+                self.before.modified_ns,
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusChange(Change):
+    """A new status. An end seals the metrics: their bests enter the index."""
+
+    status: str
+    message: str = ""
+
+    def apply(self, connection: Connection, target: Target) -> None:
+        """Write the change."""
+        if self.status in ENDS:
+            columns, values = "completed_at = ?", (self.at,)
+            metrics.seal(connection, target.experiment)
+        else:
+            columns, values = "started_at = coalesce(started_at, ?), completed_at = NULL", (self.at,)
+        # A failure explains itself until another end is recorded; a resume keeps the text for the reader.
+        if self.message or self.status == "completed":
+            columns, values = columns + ", error_message = ?", (*values, self.message)
+        connection.execute(
+            f"UPDATE experiment SET status = ?, updated_at = ?, {columns} WHERE id = ?",
+            (self.status, self.at, *values, target.experiment),
+        )
+        connection.execute(
+            "INSERT INTO status_change (experiment, attempt, status, message, changed_at) VALUES (?, ?, ?, ?, ?)",
+            (target.experiment, target.attempt, self.status, self.message, self.at),
+        )
+
+
+class NewExperiment(NamedTuple):
+    """What a new experiment's row says."""
+
+    experiment_id: str
+    experiment_name: str
+    project: str
+    group: str | None
+    experiment_dir: str
+    directory: str
+    uid: str = ""
+
+
+def create_experiment(connection: Connection, new: NewExperiment, config: CapturedConfig) -> tuple[int, int]:
+    """Reserve the id; give the experiment's number and its creation in milliseconds of Unix time."""
+    at = now()
+    config_number = ensure_config(connection, config)
+    from datetime import datetime
+
+    created_ms = int(datetime.fromisoformat(at).timestamp() * 1000)
+    number: int = connection.execute(
+        'INSERT INTO experiment (uid, experiment_id, experiment_name, project, "group", status, description, '
+        "experiment_dir, directory, config, current_epoch, total_epochs, training_time_seconds, error_message, "
+        "created_at, created_ms, updated_at) VALUES (?, ?, ?, ?, ?, 'created', '', ?, ?, ?, 0, ?, 0.0, '', ?, ?, ?) "
+        "RETURNING id",
+        (
+            new.uid or str(uuid.uuid4()),
+            new.experiment_id,
+            new.experiment_name,
+            new.project,
+            new.group,
+            new.experiment_dir,
+            new.directory,
+            config_number,
+            _epochs_of(config),
+            at,
+            created_ms,
+            at,
+        ),
+    ).fetchone()[0]
+    connection.execute(
+        "INSERT INTO status_change (experiment, status, message, changed_at) VALUES (?, 'created', '', ?)",
+        (number, at),
+    )
+    _write_params(connection, number, config.params, "config")
+    return number, created_ms
+
+
+def _epochs_of(config: CapturedConfig) -> int:
+    epochs = config.summary.get("epochs")
+    return epochs if isinstance(epochs, int) and 0 <= epochs < 2**63 else 0
+
+
+def begin_attempt(
+    connection: Connection,
+    experiment: int,
+    config: CapturedConfig | None,
+    environment: Environment,
+    process: ProcessFacts,
+    redactor: Redactor,
+) -> int:
+    """Record that this process works on the experiment; a changed config is a new revision.
+
+    Args:
+        config: None keeps the config that the experiment has (a later look without one is no revision).
+    """
+    current, text = connection.execute(
+        "SELECT e.config, c.sha256 FROM experiment AS e JOIN config AS c ON c.id = e.config WHERE e.id = ?",
+        (experiment,),
+    ).fetchone()
+    changes: dict[str, list[str | None]] = {}
+    if config is not None and config.sha256 != text:
+        before = [
+            Param(*row)
+            for row in connection.execute(
+                "SELECT name, type, value, text FROM param WHERE experiment = ? AND source = 'config'", (experiment,)
+            )
+        ]
+        changes = param_differences(before, config.params)
+        current = ensure_config(connection, config)
+        connection.execute("UPDATE experiment SET config = ? WHERE id = ?", (current, experiment))
+        connection.execute("DELETE FROM param WHERE experiment = ? AND source = 'config'", (experiment,))
+        _write_params(connection, experiment, config.params, "config")
+    environment_number = ensure_environment(connection, environment, redactor)
+    connection.execute("UPDATE experiment SET environment = ? WHERE id = ?", (environment_number, experiment))
+    metrics.fold_leftovers(connection)
+    return connection.execute(
+        "INSERT INTO attempt (experiment, number, started_at, hostname, boot_id, pid_namespace, pid, process_started, "
+        "username, command_line, config, config_changes, environment) SELECT ?1, coalesce(max(number), 0) + 1, "
+        "?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 FROM attempt WHERE experiment = ?1 RETURNING id",
+        (
+            experiment,
+            now(),
+            process.hostname,
+            process.boot_id,
+            process.pid_namespace,
+            process.pid,
+            process.process_started,
+            process.username,
+            redactor.text(process.command_line),
+            current,
+            json.dumps(changes),
+            environment_number,
+        ),
+    ).fetchone()[0]
+
+
+def ensure_config(connection: Connection, config: CapturedConfig) -> int:
+    """Store a config once per digest."""
+    return _ensure(
+        connection,
+        "config",
+        config.sha256,
+        {"text": config.text, "summary": json.dumps(config.summary), "missing": json.dumps(config.missing)},
+    )
+
+
+def ensure_environment(connection: Connection, environment: Environment, redactor: Redactor) -> int:
+    """Store an environment once per digest, and so its packages and git difference."""
+    facts: dict[str, Any] = environment._asdict()
+    packages = json.dumps(facts.pop("packages"))
+    diff, truncated = redactor.text(facts.pop("git_diff")), int(facts.pop("git_diff_truncated"))
+    facts["git_remote"] = redactor.text(facts["git_remote"])
+    facts["gpu_info"] = json.dumps(facts["gpu_info"])
+    facts["cuda_available"], facts["git_dirty"] = int(facts["cuda_available"]), int(facts["git_dirty"])
+    facts["package_set"] = _ensure(connection, "package_set", _digest(packages), {"packages": packages})
+    facts["git_diff"] = (
+        _ensure(connection, "git_diff", _digest(diff), {"text": diff, "truncated": truncated}) if diff else None
+    )
+    return _ensure(connection, "environment", _digest(json.dumps(list(facts.values()))), facts)
+
+
+def _ensure(connection: Connection, table: str, sha256: str, values: dict[str, Any]) -> int:
+    found = connection.execute(f"SELECT id FROM {table} WHERE sha256 = ?", (sha256,)).fetchone()
+    if found is None:
+        found = connection.execute(
+            f"INSERT INTO {table} (sha256, {', '.join(values)}) VALUES (?{', ?' * len(values)}) RETURNING id",
+            (sha256, *values.values()),
+        ).fetchone()
+    return found[0]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write_params(connection: Connection, experiment: int, params: Sequence[Param], source: str) -> None:
+    # What was logged outranks the config's param of the same name.
+    connection.executemany(
+        "INSERT INTO param (experiment, name, value, type, text, source) VALUES (?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET value = excluded.value, type = excluded.type, text = excluded.text, "
+        "source = excluded.source WHERE excluded.source = 'logged' OR source = 'config'",
+        [(experiment, p.name, p.value, p.type, p.text, source) for p in params],
+    )
+
+
+def _touch(connection: Connection, target: Target, at: str) -> None:
+    connection.execute("UPDATE experiment SET updated_at = ? WHERE id = ?", (at, target.experiment))
+
+
