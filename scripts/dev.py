@@ -6,7 +6,7 @@
     python3 scripts/dev.py bench    run the benchmark      (arguments go to it)
 
 The first time, and whenever pyproject.toml has changed, the package and its tools are installed
-into .venv in the repository. Arguments after the command pass through: `demo --help`, `test -k sql`.
+into .venv in the repository. What follows the command passes through: `demo --help`, `test -k sql`.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def prepare() -> str:
     if not usable():
         found = sys.version_info[:2]
         if found < OLDEST:
-            return "Python {}.{} or newer is needed, this is {}.{} ({}); start it as python3.x {}".format(
-                *OLDEST, *found, sys.executable, Path(__file__).name
+            return "Python {}.{} or newer is needed, this is {}.{}: {}".format(
+                *OLDEST, *found, sys.executable
             )
         if not (find_spec("venv") and find_spec("ensurepip")):
             return (

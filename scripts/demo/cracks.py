@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2gray
 from skimage.io import imread
 
 # Photographs that lie inside scikit-image itself, and how much of their contrast is kept.
 SURFACES = {"brick": 0.9, "gravel": 0.45, "moon": 1.0}
+
+UNREADABLE = (OSError, LookupError, ValueError, TypeError, NotImplementedError, MatReadError)
 
 EXPECTED = """\
 expected a folder shaped like CrackForest:
@@ -91,16 +94,19 @@ def _read(image_path: Path, mask_path: Path, size: int, rng: np.random.Generator
     try:
         photograph = imread(image_path)
         mask = loadmat(mask_path)["groundTruth"][0, 0]["Segmentation"] == 2
-    except (OSError, KeyError, IndexError, ValueError, TypeError, NotImplementedError) as error:
-        raise DataError(f"{mask_path} or its photograph cannot be read: {error}; {EXPECTED}") from error
+    except UNREADABLE as error:
+        raise DataError(
+            f"{mask_path} or its photograph cannot be read: {error}; {EXPECTED}"
+        ) from error
     grey = rgb2gray(photograph) if photograph.ndim == 3 else photograph / 255.0
     if grey.shape != mask.shape or min(mask.shape) < size:
         raise DataError(
             f"{image_path}: photograph {grey.shape}, mask {mask.shape}, window {size}; {EXPECTED}"
         )
-    # Of a few random windows the one with the most crack: small windows often have none.
-    tops = rng.integers(0, np.array(mask.shape) - size + 1, (4, 2))
-    top, left = max(tops, key=lambda at: mask[at[0] : at[0] + size, at[1] : at[1] + size].sum())
+    # A window with crack in it, where there is any: most of a photograph has none.
+    cracked = np.argwhere(mask)
+    seen = rng.choice(cracked) if len(cracked) else rng.integers(mask.shape)
+    top, left = np.clip(seen - rng.integers(0, size, 2), 0, np.array(mask.shape) - size)
     window = np.s_[top : top + size, left : left + size]
     return Sample(image_path.stem, grey[window].astype(np.float32), mask[window])
 
@@ -146,7 +152,9 @@ def _crack(surface: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
                 side = heading + rng.choice([-1, 1]) * rng.uniform(0.5, 1.1)
                 walks.append((at, side, 0.7 * width, int(rng.integers(40, 130))))
     distance = np.rot90(distance, turn)
-    depth = rng.uniform(0.3, 0.55) * (1 + 0.25 * gaussian_filter(rng.normal(0, 9, surface.shape), 5))
+    depth = rng.uniform(0.3, 0.55) * (
+        1 + 0.25 * gaussian_filter(rng.normal(0, 9, surface.shape), 5)
+    )
     profile = np.clip(0.45 - 0.45 * distance, 0, 1)  # soft edges: half as dark at the mask's rim
     return surface * (1 - depth * profile), distance <= 0
 

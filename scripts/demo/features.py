@@ -47,7 +47,9 @@ def _lines(image: np.ndarray, across: float, along: float) -> np.ndarray:
     """How much a dark line of this size lies here, in each of twelve directions."""
     margin = int(3 * along)
     padded = np.pad(image, margin, mode="reflect")
-    filtered = np.fft.irfft2(np.fft.rfft2(padded) * _kernels(padded.shape, across, along), s=padded.shape)
+    filtered = np.fft.irfft2(
+        np.fft.rfft2(padded) * _kernels(padded.shape, across, along), s=padded.shape
+    )
     return filtered[:, margin:-margin, margin:-margin]
 
 

@@ -1,12 +1,13 @@
 """Small pixel classifiers, trained by minibatch gradient descent in numpy."""
 
-from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from features import ENCODERS, stack
 
 LOSSES = ("bce", "weighted_bce", "dice")
+DECODERS = ("linear", "mlp")
 
 
 class PixelClassifier:
@@ -20,7 +21,7 @@ class PixelClassifier:
     """
 
     def __init__(self, encoder: str, decoder: str, seed: int, hidden: int = 32):
-        if encoder not in ENCODERS or decoder not in ("linear", "mlp"):
+        if encoder not in ENCODERS or decoder not in DECODERS:
             raise ValueError(f"no such model: encoder {encoder!r}, decoder {decoder!r}")
         self.encoder = encoder
         self.decoder = decoder
@@ -37,7 +38,7 @@ class PixelClassifier:
         pixels -= self.mean
         pixels /= self.scale
         sizes = [pixels.shape[1], *([self.hidden] if self.decoder == "mlp" else []), 1]
-        for before, after in zip(sizes, sizes[1:], strict=False):
+        for before, after in pairwise(sizes):
             spread = np.sqrt(2 / before) if after > 1 else 0.1 / np.sqrt(before)
             weights = self._rng.normal(0, spread, (before + 1, after)).astype(np.float32)
             weights[-1] = 0  # the last row is the bias
@@ -46,13 +47,15 @@ class PixelClassifier:
         self._speed = [np.zeros_like(each) for each in self.weights]
         return pixels
 
-    def batches(self, count: int, size: int, steps: int) -> Iterator[np.ndarray]:
-        """Indices of the pixels of each batch of one epoch."""
-        for _ in range(steps):
-            yield self._rng.integers(0, count, size)
-
     def learn(
-        self, pixels: np.ndarray, truth: np.ndarray, rate: float, loss: str, positive_weight: float
+        self,
+        pixels: np.ndarray,
+        truth: np.ndarray,
+        *,
+        rate: float,
+        momentum: float,
+        loss: str,
+        positive_weight: float,
     ) -> float:
         """One step of gradient descent with momentum; the loss before it."""
         layers = [pixels]
@@ -65,7 +68,7 @@ class PixelClassifier:
             gradient = np.vstack([layers[i].T @ slope, slope.sum(axis=0)])
             if i:
                 slope = slope @ self.weights[i][:-1].T * (layers[i] > 0)
-            self._speed[i] = np.float32(0.9) * self._speed[i] - np.float32(rate) * gradient
+            self._speed[i] = momentum * self._speed[i] - rate * gradient
             self.weights[i] = self.weights[i] + self._speed[i]
         return value
 
@@ -91,6 +94,8 @@ def _loss(
     logits: np.ndarray, truth: np.ndarray, loss: str, positive_weight: float
 ) -> tuple[float, np.ndarray]:
     """The loss and its derivative by each logit."""
+    if loss not in LOSSES:
+        raise ValueError(f"no such loss: {loss!r}; there are {', '.join(LOSSES)}")
     probability = _sigmoid(logits)
     if loss == "dice":
         total = probability.sum() + truth.sum() + 1

@@ -1,0 +1,809 @@
+"""`ExperimentTracker`: the write side, imported in training code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from sqlite3 import Connection
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from crackseg_tracker import config as configs
+from crackseg_tracker import environment, fingerprint, settings, sidecar, values
+from crackseg_tracker.errors import (
+    ExperimentExistsError,
+    InvalidTypeError,
+    InvalidValueError,
+    MetricError,
+)
+from crackseg_tracker.redaction import Redactor
+from crackseg_tracker.rows import Metadata
+from crackseg_tracker.schema.tables import ENDS
+from crackseg_tracker.store import changes, metrics
+from crackseg_tracker.store.buffer import MetricBuffer
+from crackseg_tracker.store.changes import Change, Target
+from crackseg_tracker.store.database import open_database
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+logger = logging.getLogger("crackseg_tracker")
+
+Durability = Literal["normal", "full", "buffered"]
+
+
+class ExperimentTracker:
+    """Records one experiment in the catalog.
+
+    Every call that returned is committed. Misuse raises at once and records nothing.
+
+    Args:
+        experiment_dir: The experiment's folder; made when missing. ``experiment_tracker.json`` is written there.
+        experiment_id: Unique among the living experiments of the catalog. One that exists in the same folder is
+            opened: the first write, or `start_experiment`, begins a new attempt, and earlier data stays.
+        experiment_name: For people; need not be unique. Default: the id.
+        config: A DictConfig, a mapping or None. Stored whole and resolved, secrets redacted, every leaf a typed param.
+        auto_save: False defers description, tags, params, progress and artifacts to `save`, `close` or the end of the
+            ``with`` block.
+        catalog: Path or SQLAlchemy URL; default: see `crackseg_tracker.settings`.
+        project: Default: ``CRACKSEG_TRACKER_PROJECT``, else ``project_name`` of the config, else "default".
+        group: The sweep, fold or seed set.
+        redact: Regular expressions of further secrets, for names and for text.
+        durability: "normal" (survives ``kill -9``), "full" (survives power loss) or "buffered" (metrics are committed
+            by a thread at most 50 ms later).
+
+    Raises:
+        ExperimentExistsError: The id belongs to an experiment in another folder.
+        InvalidTypeError, InvalidValueError: An argument that cannot be meant; ConfigError for the config.
+        CatalogError: The catalog is foreign, newer, damaged or not writable.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     with ExperimentTracker(
+        ...         f"{folder}/unet", "unet-1", "unet", {"training": {"epochs": 2}}, catalog=f"{folder}/c/catalog.db"
+        ...     ) as tracker:
+        ...         tracker.log_metrics({"loss": 0.5, "val/iou": 0.4}, step=0)
+        ...         tracker.log_metrics({"loss": 0.3, "val/iou": 0.6}, step=1)
+        ...     tracker.metadata.status, tracker.metadata.best_metrics
+        ('completed', {'loss': 0.3, 'val/iou': 0.6})
+    """
+
+    def __init__(
+        self,
+        experiment_dir: str | os.PathLike[str],
+        experiment_id: str,
+        experiment_name: str | None = None,
+        config: Mapping[str, Any] | DictConfig | None = None,
+        auto_save: bool = True,
+        *,
+        catalog: str | os.PathLike[str] | None = None,
+        project: str | None = None,
+        group: str | None = None,
+        redact: Iterable[str] = (),
+        durability: Durability = "normal",
+    ) -> None:
+        if not isinstance(experiment_dir, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidTypeError(
+                f"experiment_dir {experiment_dir!r} is a {type(experiment_dir).__name__}; give a path"
+            )
+        self.experiment_dir = Path(values.checked_text(os.fspath(experiment_dir), "experiment_dir"))
+        self.experiment_id = values.checked_text(experiment_id, "experiment_id")
+        name = self.experiment_id if experiment_name is None else experiment_name
+        self.experiment_name = values.checked_text(name, "experiment_name")
+        if durability not in ("normal", "full", "buffered"):
+            raise InvalidValueError(f'durability {durability!r} is unknown; give "normal", "full" or "buffered"')
+        for text, what in ((project, "project"), (group, "group")):
+            if text is not None:
+                values.checked_text(text, what)
+        self.auto_save = auto_save
+        self._redactor = Redactor(redact)
+        self._config = None if config is None else configs.capture(config, self._redactor)
+        # Absolute from here on: Hydra may change the working directory before the first write.
+        self._folder = Path(os.path.realpath(self.experiment_dir))
+        self._database = open_database(settings.locate(catalog))
+        if durability == "full":
+            self._database.require_full_sync()
+        self._database.on_fork.add(self)
+        self._pending: list[Change] = []
+        self._unhashed: list[tuple[Path, fingerprint.FileFacts]] = []
+        self._attempt: int | None = None
+        self._entered: int | None = None
+        self._experiment, created_ms = self._open(project, group)
+        self._series = metrics.writer_of(self._database, self._experiment, created_ms)
+        self._buffer = MetricBuffer(self._database, lambda: self._series) if durability == "buffered" else None
+
+    def __repr__(self) -> str:
+        """Show which experiment, in which catalog."""
+        return f"<ExperimentTracker {self.experiment_id!r} in {self._database.path}>"
+
+    # Life
+
+    def start_experiment(self) -> None:
+        """Set the status to running; after an end, this resumes the experiment in a new attempt."""
+        self._flush_metrics()
+        with self._database.transaction() as connection:
+            if self._status(connection) in ENDS:
+                self._attempt = None
+            target = self._target(connection)
+            if self._status(connection) != "running":
+                changes.StatusChange(status="running").apply(connection, target)
+        self._attempt = target.attempt
+        self._write_sidecar()
+
+    def complete_experiment(self) -> None:
+        """Set the status to completed."""
+        self._end("completed")
+
+    def fail_experiment(self, message: str) -> None:
+        """Set the status to failed and keep the message (secrets redacted).
+
+        Meant for ``except`` blocks: an experiment that ended otherwise before becomes failed, with a warning in the
+        log, and never an exception.
+        """
+        self._end("failed", message)
+
+    def abort_experiment(self, message: str = "") -> None:
+        """Set the status to aborted: stopped on purpose."""
+        self._end("aborted", message)
+
+    def update_training_progress(
+        self,
+        current_epoch: int,
+        total_epochs: int,
+        best_metrics: Mapping[str, float] | None = None,
+        training_time_seconds: float | None = None,
+    ) -> None:
+        """Record how far the training is.
+
+        Args:
+            current_epoch: From 0; one above ``total_epochs`` is recorded with a warning in the log.
+            total_epochs: From 0.
+            best_metrics: Merged into what was reported before. NaN is kept as a report and never wins.
+            training_time_seconds: None keeps the last one.
+        """
+        epoch = values.checked_step(current_epoch, "current_epoch")
+        total = values.checked_step(total_epochs, "total_epochs")
+        best = _checked_mapping(best_metrics or {}, "best_metrics")
+        seconds = None
+        if training_time_seconds is not None:
+            seconds = values.number("training_time_seconds", training_time_seconds)
+            if not 0 <= seconds < math.inf:
+                raise InvalidValueError(f"training_time_seconds {seconds} is not a duration; give seconds from 0")
+        if epoch > total:
+            logger.warning("%s: epoch %d is above the total of %d", self.experiment_id, epoch, total)
+        reports = {values.checked_name(n): values.number(n, v) for n, v in best.items()}
+        self._record(
+            changes.ProgressChange(
+                current_epoch=epoch, total_epochs=total, best_metrics=reports, training_time_seconds=seconds
+            )
+        )
+
+    # Metrics
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Record a point of each metric: all of them or none, committed on return.
+
+        Args:
+            metrics: Names to numbers: float, int, bool, Decimal, numpy, torch (any dtype, any device). NaN and
+                infinities are kept exactly. Values that are all series (lists, arrays) are logged as bulk, one point
+                per step from ``step`` on.
+            step: From 0 to 2^63-1. The same step again overwrites. None: one more than the largest last step among
+                these metrics (0 for new ones).
+
+        Raises:
+            MetricError, InvalidTypeError: Names the value; nothing of the call is recorded.
+        """
+        if step is not None and (type(step) is not int or not 0 <= step <= values.MAX_STEP):
+            step = values.checked_step(step)
+        if type(metrics) is not dict:
+            metrics = _checked_mapping(metrics, "metrics")
+        if self._attempt is None:
+            self._begin_attempt(metrics)
+        if self._buffer is not None:
+            checked = {values.checked_name(n): values.number(n, v) for n, v in metrics.items()}
+            if checked:
+                self._buffer.log(checked, step)
+            return
+        try:
+            self._series.log(metrics, step)
+        except MetricError:
+            if not _are_series(metrics):
+                raise
+            self._log_arrays(metrics, step)
+
+    def log_metric(self, name: str, value: Any, step: int | None = None) -> None:
+        """Record one point of one metric; see `log_metrics`."""
+        self.log_metrics({name: value}, step)
+
+    def log_history(
+        self, name: str, steps: Iterable[int], values: Iterable[Any], times: Iterable[float] | None = None
+    ) -> None:
+        """Record a whole series in one transaction; of two points with one step the later wins.
+
+        Args:
+            name: The metric.
+            steps: Whole numbers, shape (n,).
+            values: Numbers, shape (n,).
+            times: Unix times in seconds, shape (n,); default: now.
+        """
+        self._log_bulk({name: _points(self._series, name, steps, values, times)})
+
+    def define_metric(
+        self, name: str, mode: Literal["max", "min"], unit: str | None = None, description: str | None = None
+    ) -> None:
+        """Say which direction of a metric is better, for the whole catalog.
+
+        Without it the mode follows the words of the name (`crackseg_tracker.values.LOWER_IS_BETTER`); the view
+        ``metric_names`` shows what was assumed.
+        """
+        values.checked_name(name)
+        values.checked_mode(mode)
+        for text, what in ((unit, "unit"), (description, "description")):
+            if text is not None:
+                values.checked_text(text, what, empty=True)
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE metric_name SET mode = ?, mode_source = 'defined', unit = coalesce(?, unit), "
+                "description = coalesce(?, description) WHERE id = ?",
+                (mode, unit, description, metrics.intern(connection, name)),
+            )
+
+    def rewind(self, step: int) -> None:
+        """Take back what was recorded after a step: a resume from an earlier checkpoint.
+
+        Points leave curve and summary and move to the view ``superseded_metrics``; reports of a best made after the
+        step no longer count.
+        """
+        values.checked_step(step)
+        self._flush_metrics()
+        self._write_pending()
+        with self._database.transaction() as connection:
+            target = self._target(connection)
+            metrics.rewind(connection, target.experiment, target.attempt, step)
+        self._attempt = target.attempt
+        self._series.reopen()
+
+    def log_samples(
+        self, samples: Mapping[str, Mapping[str, Any]], step: int | None = None, split: str = "val"
+    ) -> None:
+        """Record metrics per image (or other sample), for the view ``sample_metrics``.
+
+        Args:
+            samples: ``{"image_017": {"iou": 0.81, "dice": 0.9}, ...}``.
+            step: Default: one more than the last of the split in this experiment.
+            split: The split of the data that the samples are of.
+        """
+        values.checked_text(split, "split")
+        if step is not None:
+            step = values.checked_step(step)
+        rows = [
+            (values.checked_text(sample, "sample"), values.checked_name(name), values.number(name, value))
+            for sample, results in _checked_mapping(samples, "samples").items()
+            for name, value in _checked_mapping(results, f"results of sample {sample!r}").items()
+        ]
+        with self._database.transaction() as connection:
+            target = self._target(connection)
+            metrics.log_samples(connection, target.experiment, split, rows, step)
+        self._attempt = target.attempt
+
+    # Params, artifacts, tags, description
+
+    def log_params(self, mapping: Mapping[str, Any] | DictConfig) -> None:
+        """Record params beside the config's; nested mappings become dotted names."""
+        self._record(changes.ParamsChange(params=configs.flatten(mapping, self._redactor)))
+
+    def add_artifact(
+        self,
+        artifact_id: str,
+        artifact_type: str,
+        file_path: str | os.PathLike[str],
+        description: str = "",
+        tags: Iterable[str] | None = None,
+    ) -> None:
+        """Record a file or folder: path, size, time and digest, never a copy. The same id again updates the row.
+
+        Files up to 4 MiB are hashed at once, larger ones at `save`, `close` or completion (``digest_state`` says
+        "pending" until then). A missing file is recorded as "missing".
+
+        Args:
+            artifact_id: Unique in the experiment.
+            artifact_type: Any word: "checkpoint", "metrics", "visualization", ...
+            file_path: Relative ones are relative to the working directory of this moment.
+            description: For people.
+            tags: Words to find it by.
+        """
+        if not isinstance(file_path, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidTypeError(f"file_path {file_path!r} is a {type(file_path).__name__}; give a path")
+        given = values.checked_text(os.fspath(file_path), "file_path")
+        absolute = Path(os.path.abspath(given))
+        facts = fingerprint.examine(absolute)
+        change = changes.ArtifactChange(
+            artifact_id=values.checked_text(artifact_id, "artifact_id"),
+            artifact_type=values.checked_text(artifact_type, "artifact_type"),
+            path=given,
+            absolute_path=str(absolute),
+            inside_path=_inside(absolute, self._folder),
+            description=values.checked_text(description, "description", empty=True),
+            tags=_checked_tags(tags or ()),
+            facts=facts,
+        )
+        self._record(change)
+        if facts.digest_state == "pending":
+            self._unhashed.append((absolute, facts))
+
+    def get_artifacts_by_type(self, artifact_type: str) -> list[str]:
+        """Give the paths of a type as they were given, oldest first; [] for an unknown type."""
+        with self._with_pending() as connection:
+            return [
+                path
+                for (path,) in connection.execute(
+                    "SELECT path FROM artifact WHERE experiment = ? AND artifact_type = ? ORDER BY id",
+                    (self._experiment, artifact_type),
+                )
+            ]
+
+    def update_description(self, description: str) -> None:
+        """Replace the description."""
+        self._record(
+            changes.DescriptionChange(description=values.checked_text(description, "description", empty=True))
+        )
+
+    def add_tags(self, tags: Iterable[str]) -> None:
+        """Add tags; those that are there stay."""
+        self._record(changes.TagChange(added=_checked_tags(tags)))
+
+    def remove_tags(self, tags: Iterable[str]) -> None:
+        """Remove tags; absent ones are fine."""
+        self._record(changes.TagChange(removed=_checked_tags(tags)))
+
+    # What is known
+
+    @property
+    def metadata(self) -> Metadata:
+        """All that is known of the experiment now, pending changes included."""
+        self._flush_metrics()
+        with self._with_pending() as connection:
+            return _read_metadata(connection, self._experiment)
+
+    def get_metadata(self) -> Metadata:
+        """Give `metadata`."""
+        return self.metadata
+
+    def get_metadata_dict(self) -> dict[str, Any]:
+        """Give `metadata` as a dictionary that JSON can hold."""
+        return self.metadata._asdict()
+
+    def get_experiment_summary(self) -> dict[str, Any]:
+        """Give the facts that one wants at a glance, with the number of artifacts."""
+        known = self.metadata
+        shown = (
+            "experiment_id experiment_name project status description tags current_epoch total_epochs best_metrics "
+            "training_time_seconds created_at started_at completed_at error_message"
+        ).split()
+        return {
+            **{name: getattr(known, name) for name in shown},
+            "artifact_count": len(known.artifact_ids),
+            "checkpoint_count": len(known.checkpoint_paths),
+        }
+
+    # Saving
+
+    def save(self) -> None:
+        """Write what is pending in one transaction: deferred changes, buffered metrics, digests of large files."""
+        self._flush_metrics()
+        self._write_pending()
+        self._finish_digests()
+
+    def close(self) -> None:
+        """Save, and refresh ``experiment_tracker.json``. The tracker can still be used: it saves again at the next."""
+        self.save()
+        if self._attempt is not None:
+            with self._database.transaction() as connection:
+                if self._status(connection) in ENDS:
+                    metrics.seal(connection, self._experiment)
+            self._write_sidecar()
+
+    def __enter__(self) -> Self:
+        """Start the experiment."""
+        self.start_experiment()
+        self._entered = os.getpid()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Record the end that the block came to, unless one was recorded inside, and re-raise."""
+        if self._entered != os.getpid():
+            return  # a forked child leaves the block: the experiment is the parent's
+        try:
+            [(status,)] = self._database.rows("SELECT status FROM experiment WHERE id = ?", (self._experiment,))
+            if status not in ENDS:
+                self._end(*_end_of(kind, error, trace))
+            self.close()
+        except Exception:
+            if error is None:
+                raise
+            logger.warning("%s: the end could not be recorded", self.experiment_id, exc_info=True)
+
+    # The machinery
+
+    def _open(self, project: str | None, group: str | None) -> tuple[int, int]:
+        """Find the experiment, or reserve its id."""
+        found = self._find()
+        if found is not None:
+            return found
+        config = self._config or configs.capture(None, self._redactor)
+        new = changes.NewExperiment(
+            self.experiment_id,
+            self.experiment_name,
+            settings.project_of(project, config.project_name),
+            group,
+            os.fspath(self.experiment_dir),
+            str(self._folder),
+        )
+        origin = sidecar.read(self._folder, self.experiment_id)
+        facts, process = environment.capture(), environment.process_facts()
+        self._make_folder()
+        with self._database.transaction() as connection:
+            found = self._find()  # another process may have been faster
+            if found is not None:
+                return found
+            if origin and _is_new_uid(connection, origin.uid):
+                new = new._replace(uid=origin.uid)
+            number, created_ms = changes.create_experiment(connection, new, config)
+            if origin is not None:
+                _import_origin(connection, number, origin, self._folder)
+            attempt = changes.begin_attempt(connection, number, config, facts, process, self._redactor)
+        self._attempt = attempt
+        return number, created_ms
+
+    def _find(self) -> tuple[int, int] | None:
+        rows = self._database.rows(
+            "SELECT id, created_ms, directory FROM experiment WHERE experiment_id = ? AND deleted_at IS NULL",
+            (self.experiment_id,),
+        )
+        for number, created_ms, directory in rows:
+            if directory != str(self._folder) and os.path.realpath(directory) != str(self._folder):
+                raise ExperimentExistsError(
+                    f"experiment_id {self.experiment_id!r} belongs to the experiment in {directory}, not to "
+                    f"{self._folder}; choose another id, open it with that folder, or use another catalog"
+                )
+            return number, created_ms
+        return None
+
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidValueError(
+                f"experiment_dir {str(self._folder)!r} cannot be made ({error.strerror}); give another folder"
+            ) from error
+
+    def _target(self, connection: Connection) -> Target:
+        """Give experiment and attempt; the first write of a process begins its attempt."""
+        attempt = self._attempt
+        if attempt is None:
+            attempt = changes.begin_attempt(
+                connection,
+                self._experiment,
+                self._config,
+                environment.capture(),
+                environment.process_facts(),
+                self._redactor,
+            )
+        return Target(self._experiment, attempt)
+
+    def _begin_attempt(self, metrics: Mapping[str, Any]) -> None:
+        """Begin the attempt before the first metric; a call that will be refused must not begin one."""
+        if not _are_series(metrics):
+            for name, value in metrics.items():
+                values.number(values.checked_name(name), value)
+        with self._database.transaction() as connection:
+            target = self._target(connection)
+        self._attempt = target.attempt
+
+    def _record(self, change: Change) -> None:
+        if self.auto_save:
+            self._write([change])
+        else:
+            self._pending.append(change)
+
+    def _write(self, records: Sequence[Change]) -> None:
+        with self._database.transaction() as connection:
+            target = self._target(connection)
+            for change in records:
+                change.apply(connection, target)
+        self._attempt = target.attempt
+
+    def _write_pending(self) -> None:
+        if self._pending:
+            self._write(self._pending)
+            self._pending = []
+
+    def _with_pending(self) -> Any:
+        """Give a connection that shows pending changes: they are applied, looked at, and rolled back."""
+        return _Preview(self._database, self._pending, Target(self._experiment, self._attempt))
+
+    def _flush_metrics(self) -> None:
+        if self._buffer is not None:
+            self._buffer.flush()
+
+    def _log_arrays(self, series: Mapping[str, Any], step: int | None) -> None:
+        lengths = {name: len(values.numbers(name, v)) for name, v in series.items()}
+        if len(set(lengths.values())) > 1:
+            raise MetricError(f"series of unequal lengths: {lengths}; give equal ones, or one call each")
+        count = next(iter(lengths.values()))
+        start = max(self._series.next_step(name) for name in series) if step is None else step
+        steps = range(start, start + count)
+        self._log_bulk({name: _points(self._series, name, steps, v, None) for name, v in series.items()})
+
+    def _log_bulk(self, series: dict[str, list[metrics.Point]]) -> None:
+        if self._attempt is None:
+            self._begin_attempt({})
+        self._flush_metrics()
+        self._series.log_many(series)
+
+    def _end(self, status: str, message: str = "") -> None:
+        text = self._redactor.text(_lenient_text(message))
+        self._flush_metrics()
+        with self._database.transaction() as connection:
+            before = self._status(connection)
+            target = self._target(connection)
+            if before != status:
+                changes.StatusChange(status=status, message=text).apply(connection, target)
+            elif text:
+                connection.execute(
+                    "UPDATE experiment SET error_message = ? WHERE id = ?", (text, self._experiment)
+                )
+        self._attempt = target.attempt
+        if before in ENDS and before != status:
+            logger.warning("%s had ended as %s and is now %s", self.experiment_id, before, status)
+        if status == "completed":
+            self._finish_digests()
+        self._write_sidecar()
+
+    def _status(self, connection: Connection) -> str:
+        return connection.execute("SELECT status FROM experiment WHERE id = ?", (self._experiment,)).fetchone()[0]
+
+    def _finish_digests(self) -> None:
+        unhashed, self._unhashed = self._unhashed, []
+        found = [
+            changes.DigestChange(absolute_path=str(path), before=facts, facts=done)
+            for path, facts in unhashed
+            if (done := fingerprint.digest(path, facts)).digest_state != "pending"
+        ]
+        if found:
+            self._write(found)
+
+    def _write_sidecar(self) -> None:
+        try:
+            sidecar.write(self._folder, _read_metadata_of(self._database, self._experiment)._asdict())
+        except OSError as error:
+            logger.warning("%s could not be written: %s", self._folder / sidecar.FILE, error)
+
+    def after_fork(self) -> None:
+        """In a forked child: what is pending is the parent's, and a write of the child is an attempt of its own."""
+        self._pending = []
+        self._unhashed = []
+        self._attempt = None
+
+
+class _Preview:
+    """A transaction that is rolled back when there is something pending, else a plain read."""
+
+    def __init__(self, database: Any, pending: list[Change], target: Target) -> None:
+        self._database = database
+        self._pending = pending
+        self._target = target
+        self._context: Any = nullcontext()
+
+    def __enter__(self) -> Connection:
+        if self._pending:
+            self._context = self._database.transaction(commit=False)
+            connection = self._context.__enter__()
+            for change in self._pending:
+                change.apply(connection, self._target)
+            return connection
+        self._context = self._database.lock
+        self._context.__enter__()
+        return self._database.connection
+
+    def __exit__(self, *error: Any) -> None:
+        self._context.__exit__(*error)
+
+
+def _read_metadata_of(database: Any, experiment: int) -> Metadata:
+    with database.lock:
+        return _read_metadata(database.connection, experiment)
+
+
+def _read_metadata(connection: Connection, experiment: int) -> Metadata:
+    def column(sql: str) -> list[Any]:
+        return [row[0] for row in connection.execute(sql, (experiment,))]
+
+    row = connection.execute(
+        'SELECT e.experiment_id, e.experiment_name, e.project, e."group", e.status, e.description, e.total_epochs, '
+        "e.current_epoch, e.training_time_seconds, e.created_at, e.started_at, e.completed_at, e.updated_at, "
+        "e.experiment_dir, e.error_message, e.uid, c.sha256, c.summary, c.missing, v.python_version, "
+        "v.pytorch_version, v.platform, v.cuda_available, v.cuda_version, v.git_commit, v.git_branch, v.git_dirty, "
+        "v.hostname, v.username, v.memory_gb, v.gpu_info FROM experiment AS e JOIN config AS c ON c.id = e.config "
+        "LEFT JOIN environment AS v ON v.id = e.environment WHERE e.id = ?",
+        (experiment,),
+    ).fetchone()
+    artifacts = connection.execute(
+        "SELECT artifact_id, artifact_type, path FROM artifact WHERE experiment = ? ORDER BY id", (experiment,)
+    ).fetchall()
+
+    def paths(kind: str) -> list[str]:
+        return [path for _, artifact_type, path in artifacts if artifact_type == kind]
+
+    best = connection.execute(
+        "SELECT n.name, coalesce(s.reported_value, CASE n.mode WHEN 'max' THEN s.max_value ELSE s.min_value END) AS v "
+        "FROM _summary AS s JOIN metric_name AS n ON n.id = s.metric WHERE s.experiment = ? AND v IS NOT NULL "
+        "ORDER BY n.id",
+        (experiment,),
+    ).fetchall()
+    return Metadata(
+        experiment_id=row[0],
+        experiment_name=row[1],
+        project=row[2],
+        group=row[3] or "",
+        timestamp=row[9],
+        status=row[4],
+        description=row[5],
+        tags=column("SELECT tag FROM experiment_tag WHERE experiment = ? ORDER BY added_at, tag"),
+        config_hash=row[16],
+        config_summary=json.loads(row[17]),
+        config_missing=json.loads(row[18]),
+        python_version=row[19] or "",
+        pytorch_version=row[20] or "",
+        platform=row[21] or "",
+        cuda_available=bool(row[22]),
+        cuda_version=row[23] or "",
+        total_epochs=row[6],
+        current_epoch=row[7],
+        best_metrics=dict(best),
+        training_time_seconds=row[8],
+        artifact_ids=[artifact_id for artifact_id, _, _ in artifacts],
+        checkpoint_paths=paths("checkpoint"),
+        metric_files=paths("metrics"),
+        visualization_files=paths("visualization"),
+        git_commit=row[24] or "",
+        git_branch=row[25] or "",
+        git_dirty=bool(row[26]),
+        hostname=row[27] or "",
+        username=row[28] or "",
+        memory_gb=row[29] or 0.0,
+        gpu_info=json.loads(row[30] or "{}"),
+        created_at=row[9],
+        started_at=row[10] or "",
+        completed_at=row[11] or "",
+        updated_at=row[12],
+        experiment_dir=row[13],
+        error_message=row[14],
+        uid=row[15],
+    )
+
+
+def _import_origin(connection: Connection, experiment: int, origin: sidecar.Origin, folder: Path) -> None:
+    """Write down what another tracker's file says of the experiment."""
+    target = Target(experiment, None)
+    records: list[Change] = [
+        changes.DescriptionChange(description=origin.description),
+        changes.TagChange(added=origin.tags),
+        changes.ProgressChange(
+            current_epoch=origin.current_epoch,
+            total_epochs=origin.total_epochs,
+            best_metrics=origin.best_metrics,
+            training_time_seconds=origin.training_time_seconds,
+        ),
+    ]
+    for artifact_id, artifact_type, path in origin.artifacts:
+        absolute = Path(os.path.abspath(path)) if path else None
+        records.append(
+            changes.ArtifactChange(
+                artifact_id=artifact_id,
+                artifact_type=artifact_type,
+                path=path,
+                absolute_path=str(absolute or ""),
+                inside_path=_inside(absolute, folder) if absolute else None,
+                description="",
+                tags=(),
+                facts=(
+                    fingerprint.examine(absolute, hash_up_to=0)
+                    if absolute
+                    else fingerprint.FileFacts("missing", None, None, None, "", "missing")
+                ),
+            )
+        )
+    for change in records:
+        change.apply(connection, target)
+    if origin.status != "created":
+        changes.StatusChange(status=origin.status, message=origin.error_message).apply(connection, target)
+    connection.execute(
+        "UPDATE experiment SET created_at = coalesce(nullif(?, ''), created_at), started_at = nullif(?, ''), "
+        "completed_at = nullif(?, '') WHERE id = ?",
+        (origin.created_at, origin.started_at, origin.completed_at, experiment),
+    )
+
+
+def _is_new_uid(connection: Connection, uid: str) -> bool:
+    return bool(uid) and connection.execute("SELECT 1 FROM experiment WHERE uid = ?", (uid,)).fetchone() is None
+
+
+def _end_of(
+    kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+) -> tuple[str, str]:
+    """Tell which end an exception means, and its message."""
+    if error is None or (isinstance(error, SystemExit) and not error.code):
+        return "completed", ""
+    if isinstance(error, (KeyboardInterrupt, GeneratorExit, SystemExit)):
+        return "aborted", f"{type(error).__name__}: {error}".rstrip(": ")
+    try:
+        return "failed", "".join(traceback.format_exception(kind, error, trace))
+    except Exception:  # an exception whose own __str__ raises
+        return "failed", type(error).__name__
+
+
+def _checked_mapping(value: Any, what: str) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidTypeError(f"{what} {value!r:.100} is a {type(value).__name__}; give a mapping of names to numbers")
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _checked_tags(tags: Iterable[str]) -> list[str]:
+    if isinstance(tags, (str, bytes)):
+        raise InvalidTypeError(f"tags {tags!r} is a single {type(tags).__name__}; give a list of tags")
+    try:
+        given = list(tags)
+    except TypeError as error:
+        raise InvalidTypeError(f"tags {tags!r} is a {type(tags).__name__}; give a list of str") from error
+    return list(dict.fromkeys(values.checked_text(tag, "tag") for tag in given))
+
+
+def _are_series(metrics: Mapping[Any, Any]) -> bool:
+    """Tell whether all values are series: lists, tuples, or arrays of one dimension."""
+    return bool(metrics) and all(
+        isinstance(v, (list, tuple, range)) or len(getattr(v, "shape", ())) == 1 for v in metrics.values()
+    )
+
+
+def _points(
+    series: metrics.SeriesWriter, name: str, steps: Any, numbers: Any, times: Any
+) -> list[metrics.Point]:
+    values.checked_name(name)
+    all_steps, all_values = values.steps_of(steps), values.numbers(name, numbers)
+    if times is None:
+        now = series.offset_ms()
+        offsets = [now] * len(all_steps)
+    else:
+        moments = values.numbers("times", times)
+        for moment in moments:
+            if not -1e11 < moment < 1e11:
+                raise MetricError(f"time {moment} is not a Unix time in seconds; give time.time() or the like")
+        offsets = [series.offset_ms(moment) for moment in moments]
+    if not len(all_steps) == len(all_values) == len(offsets):
+        raise MetricError(
+            f"metric {name!r}: {len(all_steps)} steps, {len(all_values)} values and {len(offsets)} times; "
+            "give as many of each"
+        )
+    return [metrics.Point(*point) for point in zip(all_steps, all_values, offsets, strict=True)]
+
+
+def _inside(path: Path, folder: Path) -> str | None:
+    try:
+        return Path(os.path.realpath(path)).relative_to(folder).as_posix()
+    except ValueError:
+        return None
+
+
+def _lenient_text(message: object) -> str:
+    """Take any message: ``fail_experiment`` sits in ``except`` blocks, where a second error would hide the first."""
+    return str(message).encode(errors="backslashreplace").decode()
