@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from crackseg_tracker.schema.tables import STATUSES
+from crackseg_tracker.schema import STATUSES
 
 FILE = "experiment_tracker.json"
 KEPT = "experiment_tracker.origin"

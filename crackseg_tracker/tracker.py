@@ -24,7 +24,7 @@ from crackseg_tracker.errors import (
 )
 from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.rows import Metadata
-from crackseg_tracker.schema.tables import ENDS
+from crackseg_tracker.schema import ENDS
 from crackseg_tracker.store import changes, metrics
 from crackseg_tracker.store.buffer import MetricBuffer
 from crackseg_tracker.store.changes import Change, Target

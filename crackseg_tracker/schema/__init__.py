@@ -5,3 +5,6 @@ APPLICATION_ID = 0x4353544B
 #: The newest version that this release knows (PRAGMA user_version), and the Alembic revision that makes it.
 VERSION = 1
 REVISION = "0001"
+
+STATUSES = ("created", "running", "completed", "failed", "aborted")
+ENDS = STATUSES[2:]

@@ -11,10 +11,8 @@ from typing import Any, ClassVar
 from sqlalchemy import CheckConstraint, Column, Computed, ForeignKey, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
+from crackseg_tracker.schema import STATUSES
 from crackseg_tracker.schema.types import INTEGER, NUMBER, REAL, TEXT, TYPED
-
-STATUSES = ("created", "running", "completed", "failed", "aborted")
-ENDS = STATUSES[2:]
 
 _STRICT = {"sqlite_strict": True}
 # Clustered by its key: a row is found, and a range is read, without a second B-tree.

@@ -18,7 +18,7 @@ from crackseg_tracker.config import CapturedConfig, Param, param_differences
 from crackseg_tracker.environment import Environment, ProcessFacts
 from crackseg_tracker.fingerprint import FileFacts
 from crackseg_tracker.redaction import Redactor
-from crackseg_tracker.schema.tables import ENDS
+from crackseg_tracker.schema import ENDS
 from crackseg_tracker.store import metrics
 from crackseg_tracker.store.database import now
 

@@ -142,10 +142,7 @@ class Database:
     def _forget_inherited(self) -> None:
         """Run in a forked child: keep the parent's handle open and untouched, for ever."""
         if self._connection is not None:
-            import ctypes
-
-            # One reference that is never given back: even the interpreter's end must not close the handle.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+            keep_for_ever(self._connection)
         self._connection = None
         self.lock = threading.RLock()  # a thread of the parent may have held the old one
         for listener in list(self.on_fork):
@@ -204,6 +201,13 @@ def translated(path: Path) -> Generator[None]:
         if code in (8, 10, 13, 14, 23):
             raise CatalogWriteError(f"{path} cannot be written ({error}); check disk space and permissions") from error
         raise
+
+
+def keep_for_ever(connection: sqlite3.Connection) -> None:
+    """Give a handle a reference that is never taken back: not even the interpreter's end must close it."""
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _after_fork_in_child() -> None:

@@ -1,0 +1,127 @@
+"""Proof that a catalog is whole: SQLite's own checks, foreign keys, our invariants, and the schema as declared."""
+
+from __future__ import annotations
+
+import sqlite3
+from sqlite3 import Connection
+
+from crackseg_tracker import schema
+from crackseg_tracker.schema.views import VIEWS, create_view
+
+# What must hold between the rows, beyond what the schema can say: a query that finds the offenders, and its meaning.
+INVARIANTS = {
+    "points of series without a summary": "SELECT DISTINCT experiment, metric FROM (SELECT experiment, metric FROM "
+    "metric_point UNION SELECT experiment, metric FROM metric_recent) AS p WHERE NOT EXISTS (SELECT 1 FROM "
+    "metric_summary AS s WHERE s.experiment = p.experiment AND s.metric = p.metric)",
+    "recent points that are not beyond their series": "SELECT r.experiment, r.metric, r.step FROM metric_recent AS r "
+    "JOIN metric_summary AS s USING (experiment, metric) WHERE r.step <= coalesce(s.last_step, -1)",
+    "recent points of sealed series": "SELECT DISTINCT r.experiment, r.metric FROM metric_recent AS r "
+    "JOIN metric_summary AS s USING (experiment, metric) WHERE s.sealed = 1",
+    "summaries that differ from their points": "SELECT s.experiment, s.metric FROM metric_summary AS s LEFT JOIN ("
+    "SELECT experiment, metric, count(*) AS n, min(step) AS first, max(step) AS last, "
+    "min(CASE WHEN abs(value) < 9e999 THEN value END) AS low, max(CASE WHEN abs(value) < 9e999 THEN value END) AS "
+    "high, sum(CASE WHEN abs(value) < 9e999 THEN 0 ELSE 1 END) AS odd, min(CASE WHEN abs(value) < 9e999 THEN NULL "
+    "ELSE step END) AS first_odd FROM metric_point GROUP BY experiment, metric) AS p USING (experiment, metric) "
+    "WHERE s.count <> coalesce(p.n, 0) OR s.first_step IS NOT p.first OR s.last_step IS NOT p.last OR s.min_value IS "
+    "NOT p.low OR s.max_value IS NOT p.high OR s.non_finite_count <> coalesce(p.odd, 0) OR s.first_non_finite_step "
+    "IS NOT p.first_odd",
+    "summaries whose steps and values are not a point": "SELECT s.experiment, s.metric, t.step FROM metric_summary AS "
+    "s JOIN (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3 UNION SELECT 4) AS k JOIN (SELECT 1) AS one JOIN "
+    "metric_point AS t ON t.experiment = s.experiment AND t.metric = s.metric AND t.step = CASE k.n WHEN 1 THEN "
+    "s.first_step WHEN 2 THEN s.last_step WHEN 3 THEN s.min_step ELSE s.max_step END WHERE t.value IS NOT CASE k.n "
+    "WHEN 1 THEN s.first_value WHEN 2 THEN s.last_value WHEN 3 THEN s.min_value ELSE s.max_value END",
+    "best reports that differ from the reports": "SELECT s.experiment, s.metric FROM metric_summary AS s WHERE "
+    "s.reported_value IS NOT (SELECT value FROM metric_report AS r WHERE r.experiment = s.experiment AND r.metric = "
+    "s.metric AND r.superseded_at IS NULL AND abs(value) < 9e999 ORDER BY r.id DESC LIMIT 1)",
+    "experiments whose status is not their last change": "SELECT e.experiment_id FROM experiment AS e WHERE e.status "
+    "<> (SELECT status FROM status_change AS c WHERE c.experiment = e.id ORDER BY c.id DESC LIMIT 1)",
+}
+
+
+def problems(connection: Connection) -> list[str]:
+    """List what is wrong with the catalog; [] when it is whole. Reads everything once."""
+    found = [
+        f"SQLite: {message}" for (message,) in connection.execute("PRAGMA integrity_check") if message != "ok"
+    ]
+    if found:
+        return [*found, "restore a backup, or salvage the file with the sqlite3 shell's .recover"]
+    found += [
+        f"row {row} of {table} refers to a missing row of {parent}"
+        for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check")
+    ]
+    found += schema_differences(connection)
+    if not found:
+        connection.execute("BEGIN")  # one state for all the questions, whoever writes meanwhile
+        try:
+            for meaning, sql in INVARIANTS.items():
+                rows = connection.execute(f"{sql} LIMIT 5").fetchall()
+                found += [f"{meaning}: {', '.join(map(str, rows))}"] if rows else []
+        finally:
+            connection.execute("COMMIT")
+    return found
+
+
+def schema_differences(connection: Connection) -> list[str]:
+    """List where the schema is not as `schema.tables` and `schema.views` declare it.
+
+    A user's own tables, views and indexes are allowed; triggers are not, for they would run at our writes.
+    """
+    found = []
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if (application, version) != (schema.APPLICATION_ID, schema.VERSION):
+        found.append(f"header: application_id {application:#x}, version {version}")
+    declared = declared_connection()
+    try:
+        wanted, there = _shape(declared), _shape(connection)
+    finally:
+        declared.close()
+    for key, shape in wanted.items():
+        if key not in there:
+            found.append(f"{' '.join(key)} is missing")
+        elif there[key] != shape:
+            found.append(f"{' '.join(key)} is not as declared")
+    found += [f"trigger {name} is foreign: drop it" for kind, name in there if kind == "trigger"]
+    return found
+
+
+def declared_connection() -> Connection:
+    """Make the schema as the classes declare it, in memory."""
+    from sqlalchemy import create_engine, pool
+    from sqlmodel import SQLModel
+
+    from crackseg_tracker.schema import tables
+
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=pool.StaticPool)
+    # Users may have SQLModel tables of their own in the same registry.
+    own = [
+        t.__table__
+        for t in vars(tables).values()
+        if isinstance(t, type) and issubclass(t, SQLModel) and t.__module__ == tables.__name__
+    ]
+    SQLModel.metadata.create_all(engine, tables=own)
+    for name in VIEWS:
+        connection.execute(create_view(name))
+    return connection
+
+
+def _shape(connection: Connection) -> dict[tuple[str, str], object]:
+    """Describe every object by what SQLite makes of it, not by how its statement was typed."""
+    shapes: dict[tuple[str, str], object] = {}
+    for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema").fetchall():
+        text = "".join((sql or "").split()).replace('"', "")
+        if kind == "table" and not name.startswith("sqlite_"):
+            shapes[kind, name] = (
+                connection.execute("SELECT wr, strict FROM pragma_table_list(?)", (name,)).fetchall(),
+                connection.execute("SELECT * FROM pragma_table_xinfo(?)", (name,)).fetchall(),
+                sorted(connection.execute("SELECT * FROM pragma_foreign_key_list(?)", (name,)).fetchall()),
+                sorted(_checks(text)),
+            )
+        elif kind != "table" and sql:
+            shapes[kind, name] = text
+    return shapes
+
+
+def _checks(text: str) -> list[str]:
+    return [part.split("CHECK", 1)[1] for part in text.split(",") if "CHECK" in part]

@@ -1,0 +1,175 @@
+"""The SELECTs behind `Catalog`, over the tables: parameters are always bound, never part of the text."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from math import nan
+from sqlite3 import Connection
+from typing import Any
+
+from crackseg_tracker.rows import ArtifactRow, BestRow, ExperimentRow, TagRow
+
+
+class Filters:
+    """Conditions that combine, with their parameters."""
+
+    def __init__(self) -> None:
+        self.conditions: list[str] = []
+        self.parameters: list[Any] = []
+
+    def any_of(self, column: str, words: Sequence[str]) -> None:
+        """Keep rows whose column is one of the words; no words, no condition."""
+        if words:
+            self.conditions.append(f"{column} IN ({', '.join('?' * len(words))})")
+            self.parameters += words
+
+    def any_like(self, column: str, patterns: Sequence[str]) -> None:
+        """Keep rows whose column is one of the words, in which ``*`` stands for any characters."""
+        if patterns:
+            # GLOB, not LIKE: case counts. Its other wild cards are taken literally.
+            globs = [p.replace("[", "[[]").replace("?", "[?]") if "*" in p else None for p in patterns]
+            self.conditions.append(f"({' OR '.join(f'{column} GLOB ?' if g else f'{column} = ?' for g in globs)})")
+            self.parameters += [g or p for g, p in zip(globs, patterns, strict=True)]
+
+    def tagged(self, table: str, key: str, column: str, tags: Sequence[str]) -> None:
+        """Keep rows that have all the tags."""
+        for tag in tags:
+            self.conditions.append(f"{column} IN (SELECT {key} FROM {table} WHERE tag = ?)")
+            self.parameters.append(tag)
+
+    def where(self) -> str:
+        """Write the conditions, each after an AND."""
+        return "".join(f" AND {condition}" for condition in self.conditions)
+
+
+_EXPERIMENTS = (
+    'SELECT e.id, e.experiment_id, e.experiment_name, e.project, e."group", e.status, e.description, e.current_epoch, '
+    "e.total_epochs, e.training_time_seconds, e.error_message, e.created_at, e.started_at, e.completed_at, "
+    "e.updated_at, e.experiment_dir, v.hostname, v.git_commit, c.sha256, e.uid "
+    "FROM experiment AS e JOIN config AS c ON c.id = e.config LEFT JOIN environment AS v ON v.id = e.environment "
+    "WHERE e.deleted_at IS NULL"
+)
+_BESTS = (
+    "SELECT s.experiment, n.name, coalesce(s.reported_value, CASE n.mode WHEN 'max' THEN s.max_value "
+    "ELSE s.min_value END) AS value FROM _summary AS s JOIN metric_name AS n ON n.id = s.metric "
+    "WHERE value IS NOT NULL"
+)
+
+
+def experiments(connection: Connection, filters: Filters, limit: int | None, offset: int) -> list[ExperimentRow]:
+    """List experiments with their tags and bests: three SELECTs, however many experiments."""
+    sql = _EXPERIMENTS + filters.where() + " ORDER BY e.id LIMIT ? OFFSET ?"
+    found = connection.execute(sql, (*filters.parameters, -1 if limit is None else limit, offset)).fetchall()
+    tags: dict[int, list[str]] = {}
+    for experiment, tag in _beside(connection, "SELECT experiment, tag FROM experiment_tag WHERE 1", found):
+        tags.setdefault(experiment, []).append(tag)
+    bests: dict[int, dict[str, float]] = {}
+    for experiment, name, value in _beside(connection, _BESTS, found):
+        bests.setdefault(experiment, {})[name] = value
+    return [
+        ExperimentRow._make((*row[1:7], tuple(tags.get(row[0], ())), bests.get(row[0], {}), *row[7:]))
+        for row in found
+    ]
+
+
+def _beside(connection: Connection, sql: str, found: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Ask for the rows of the experiments found: by number when they are few, else for all in one pass."""
+    if not found:
+        return []
+    if len(found) > 500:
+        return connection.execute(sql).fetchall()
+    numbers = [row[0] for row in found]
+    return connection.execute(f"{sql} AND experiment IN ({', '.join('?' * len(numbers))})", numbers).fetchall()
+
+
+def best(
+    connection: Connection, name: str, metric: int, mode: str, limit: int | None, filters: Filters
+) -> list[BestRow]:
+    """Rank experiments: sealed ones in the order of their index, open ones (running) beside them."""
+    end, order, better = ("max", "DESC", ">=") if mode == "max" else ("min", "ASC", "<=")
+    logged = f"(s.{end}_value {better} s.reported_value OR s.reported_value IS NULL)"
+
+    def ranked(table: str, value: str, condition: str) -> str:
+        return (
+            f"SELECT e.experiment_id, e.experiment_name, {value} AS value, CASE WHEN {logged} THEN s.{end}_step ELSE "
+            f"s.reported_step END, CASE WHEN {logged} THEN 'logged' ELSE 'reported' END, ?, e.status, e.project, ?, "
+            f"s.experiment AS number FROM {table} AS s JOIN experiment AS e ON e.id = s.experiment WHERE s.metric = ? "
+            f"AND {value} IS NOT NULL{condition} AND e.deleted_at IS NULL{filters.where()}"
+        )
+
+    sealed = ranked("metric_summary", f"s.best_{end}", " AND s.sealed = 1")
+    open_ = ranked("_open_summary", f"CASE WHEN {logged} THEN s.{end}_value ELSE s.reported_value END", "")
+    once = [mode, name, metric, *filters.parameters]
+    rows = connection.execute(
+        f"{sealed} UNION ALL {open_} ORDER BY value {order}, number LIMIT ?",
+        (*once, *once, -1 if limit is None else limit),
+    ).fetchall()
+    return [BestRow._make(row[:-1]) for row in rows]
+
+
+def artifacts(connection: Connection, filters: Filters, limit: int | None) -> list[ArtifactRow]:
+    """List artifacts with their tags."""
+    found = connection.execute(
+        "SELECT e.experiment_id, a.artifact_id, a.artifact_type, a.path, a.description, (SELECT group_concat(tag, "
+        "char(31)) FROM (SELECT tag FROM artifact_tag AS t WHERE t.artifact = a.id ORDER BY tag)), a.kind, "
+        "a.size_bytes, a.file_count, a.sha256, a.digest_state, a.created_at, a.updated_at, a.absolute_path "
+        "FROM artifact AS a JOIN experiment AS e ON e.id = a.experiment WHERE e.deleted_at IS NULL"
+        + filters.where()
+        + " ORDER BY a.id LIMIT ?",
+        (*filters.parameters, -1 if limit is None else limit),
+    ).fetchall()
+    return [ArtifactRow._make((*r[:5], tuple(r[5].split("\x1f")) if r[5] else (), *r[6:])) for r in found]
+
+
+def tags(connection: Connection) -> list[TagRow]:
+    """Count the uses of every tag."""
+    return [
+        TagRow._make(row)
+        for row in connection.execute(
+            "SELECT tag, sum(on_experiment), sum(1 - on_experiment) FROM (SELECT tag, 1 AS on_experiment FROM "
+            "experiment_tags UNION ALL SELECT tag, 0 FROM artifact_tags) GROUP BY tag ORDER BY tag"
+        )
+    ]
+
+
+def curve(connection: Connection, experiment: int, metric: int, start: int, last: int) -> list[tuple[int, float]]:
+    """Read one curve in order of steps: what was folded, then what is recent (always beyond it)."""
+    key = (experiment, metric, start, last)
+    condition = "WHERE experiment = ? AND metric = ? AND step BETWEEN ? AND ? ORDER BY step"
+    connection.execute("BEGIN")  # a fold between the two SELECTs would show points twice, or not at all
+    try:
+        found = connection.execute(f"SELECT step, value FROM metric_point {condition}", key).fetchall()
+        found += connection.execute(f"SELECT step, value FROM metric_recent {condition}", key).fetchall()
+    finally:
+        connection.execute("COMMIT")
+    return [(step, nan if value is None else value) for step, value in found]
+
+
+def column(connection: Connection, sql: str) -> list[str]:
+    """Give the first column of an answer."""
+    return [row[0] for row in connection.execute(sql)]
+
+
+_PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
+_ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+
+
+@contextmanager
+def guarded(connection: Connection) -> Generator[None]:
+    """Allow only reading: whatever the SQL says, the authorizer refuses the rest when it is compiled."""
+
+    def authorize(action: int, first: str | None, second: str | None, *_: Any) -> int:
+        if action == sqlite3.SQLITE_PRAGMA:
+            return sqlite3.SQLITE_OK if first in _PRAGMAS else sqlite3.SQLITE_DENY
+        if action == sqlite3.SQLITE_FUNCTION and second == "load_extension":
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
+
+    connection.set_authorizer(authorize)
+    try:
+        yield
+    finally:
+        connection.set_authorizer(None)
+
