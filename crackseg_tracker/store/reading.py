@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -112,15 +113,15 @@ def best(
 def artifacts(connection: Connection, filters: Filters, limit: int | None) -> list[ArtifactRow]:
     """List artifacts with their tags."""
     found = connection.execute(
-        "SELECT e.experiment_id, a.artifact_id, a.artifact_type, a.path, a.description, (SELECT group_concat(tag, "
-        "char(31)) FROM (SELECT tag FROM artifact_tag AS t WHERE t.artifact = a.id ORDER BY tag)), a.kind, "
+        "SELECT e.experiment_id, a.artifact_id, a.artifact_type, a.path, a.description, (SELECT json_group_array(tag) "
+        "FROM (SELECT tag FROM artifact_tag AS t WHERE t.artifact = a.id ORDER BY tag)), a.kind, "
         "a.size_bytes, a.file_count, a.sha256, a.digest_state, a.created_at, a.updated_at, a.absolute_path "
         "FROM artifact AS a JOIN experiment AS e ON e.id = a.experiment WHERE e.deleted_at IS NULL"
         + filters.where()
         + " ORDER BY a.id LIMIT ?",
         (*filters.parameters, -1 if limit is None else limit),
     ).fetchall()
-    return [ArtifactRow._make((*r[:5], tuple(r[5].split("\x1f")) if r[5] else (), *r[6:])) for r in found]
+    return [ArtifactRow._make((*r[:5], tuple(json.loads(r[5])), *r[6:])) for r in found]
 
 
 def tags(connection: Connection) -> list[TagRow]:
