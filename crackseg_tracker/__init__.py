@@ -66,7 +66,12 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {"Catalog": "catalog", "ExperimentTracker": "tracker", "Metadata": "rows", "Result": "rows"}
+_HOMES = {
+    "Catalog": "catalog",
+    "ExperimentTracker": "tracker",
+    "Metadata": "rows",
+    "Result": "rows",
+}
 
 
 def __getattr__(name: str) -> Any:

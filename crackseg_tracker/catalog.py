@@ -119,7 +119,9 @@ class Catalog:
             rows = reading.experiments(connection, filters, 1, 0)
             if not rows:
                 known = reading.column(connection, "SELECT experiment_id FROM experiment WHERE deleted_at IS NULL")
-                raise NotFoundError(f"no experiment {experiment_id!r} in {self.path}; {_suggestion(experiment_id, known)}")
+                raise NotFoundError(
+                    f"no experiment {experiment_id!r} in {self.path}; {_suggestion(experiment_id, known)}"
+                )
         return rows[0]
 
     def best(
@@ -199,7 +201,8 @@ class Catalog:
         with self._reading() as connection:
             return dict(
                 connection.execute(
-                    "SELECT name, value FROM params WHERE experiment_id = ? ORDER BY name", (experiment_id,)
+                    "SELECT name, value FROM params WHERE experiment_id = ? ORDER BY name",
+                    (experiment_id,),
                 ).fetchall()
             )
 
@@ -273,7 +276,8 @@ class Catalog:
 
     def _experiment_number(self, connection: sqlite3.Connection, experiment_id: str) -> int:
         found = connection.execute(
-            "SELECT id FROM experiment WHERE experiment_id = ? AND deleted_at IS NULL", (experiment_id,)
+            "SELECT id FROM experiment WHERE experiment_id = ? AND deleted_at IS NULL",
+            (experiment_id,),
         ).fetchone()
         if found is None:
             self.experiment(experiment_id)

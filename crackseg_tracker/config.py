@@ -107,9 +107,7 @@ class CapturedConfig(NamedTuple):
 
 def _named(*places: str) -> tuple[str, ...]:
     """The places of a thing that is given as a string or as a mapping that names it."""
-    return tuple(
-        place + suffix for place in places for suffix in ("", "._target_", ".name", ".type")
-    )
+    return tuple(place + suffix for place in places for suffix in ("", "._target_", ".name", ".type"))
 
 
 # Where the hyperparameters stand in real Hydra configurations, the more specific place first.
@@ -294,8 +292,7 @@ def _resolve(config: object) -> dict[str, Any]:
         return {}
     if not isinstance(config, Mapping):
         raise ConfigError(
-            f"the config must be a mapping or a DictConfig, not {_type_name(config)}"
-            f"{_way_out(config)}"
+            f"the config must be a mapping or a DictConfig, not {_type_name(config)}" f"{_way_out(config)}"
         )
     try:
         resolver = _Resolver()
@@ -508,9 +505,7 @@ def _new_key(key: object, tree: dict[str, Any], name: str | None) -> str:
             "text; use strings as keys"
         )
     if text in tree:
-        raise ConfigError(
-            f"two keys of the mapping at {_shown(name)} are both {text!r} as text; rename one"
-        )
+        raise ConfigError(f"two keys of the mapping at {_shown(name)} are both {text!r} as text; rename one")
     return text
 
 
@@ -556,8 +551,7 @@ def _way_out(value: object) -> str:
 def _too_deep(name: str | None) -> str:
     where = "" if name is None else f" at {name[:80]!r}"
     return (
-        f"the config is nested more than {_MAX_DEPTH} levels deep{where}, or the stack is nearly "
-        "used up; flatten it"
+        f"the config is nested more than {_MAX_DEPTH} levels deep{where}, or the stack is nearly " "used up; flatten it"
     )
 
 
@@ -569,10 +563,7 @@ def _unsupported(value: object, name: str | None) -> str:
     hint = _way_out(value)
     # Here the value has a name already.
     hint = hint if hint.startswith("; pass") else ""
-    return (
-        f"{_shown(name)} is of type {_type_name(value)}, which a config cannot hold{hint}; "
-        f"{_ACCEPTED}"
-    )
+    return f"{_shown(name)} is of type {_type_name(value)}, which a config cannot hold{hint}; " f"{_ACCEPTED}"
 
 
 # ---- from the tree to what is stored ------------------------------------------------------------

@@ -292,9 +292,7 @@ def _cuda_facts() -> _CudaFacts:
             return facts
         # The current device is chosen when CUDA is first used; until then there is none.
         name = _guarded(_model_of_all_gpus, "")
-        return facts._replace(
-            available=True, gpu_info={"count": count, "current": None, "name": name}
-        )
+        return facts._replace(available=True, gpu_info={"count": count, "current": None, "name": name})
     return facts._replace(
         available=True,
         gpu_info=_guarded(lambda: _devices_in_use(torch), {}),

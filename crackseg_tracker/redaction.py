@@ -33,16 +33,12 @@ _NOT_WORD = re.compile(r"[\W_]++")
 
 # An at sign after "://" and before the next slash or space: everything between is user info.
 _URL_USER_INFO = re.compile(r"(?<=[A-Za-z0-9+.\-]://)([^\s/\"<>]++)")
-_PRIVATE_KEY_BLOCK = re.compile(
-    r"(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)(?:(?!-----)[\s\S])++"
-)
+_PRIVATE_KEY_BLOCK = re.compile(r"(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)(?:(?!-----)[\s\S])++")
 
 # What may stand between a name and its value: the quote and bracket that close the name, then
 # one of = : := == != += =>; or, after a flag, only blanks (or the comma of a printed argv).
 _CLOSE: Final = r"""(?P<close>\\{0,3}["'`])?\]?"""
-_SEPARATOR: Final = (
-    rf"""{_CLOSE}(?P<sep>[ \t]*+(?:[:!+]?=[=>]?|:)[ \t]*+|[ \t]*+,[ \t]*+|[ \t]++)"""
-)
+_SEPARATOR: Final = rf"""{_CLOSE}(?P<sep>[ \t]*+(?:[:!+]?=[=>]?|:)[ \t]*+|[ \t]*+,[ \t]*+|[ \t]++)"""
 _SECRET_PAIR = re.compile(
     r"(?i:(?P<name>password|passwd|secret|token|credentials|authorization"
     rf"|(?:api|access|private)[-_. ]?key)){_SEPARATOR}"
@@ -202,9 +198,7 @@ def _compile(pattern: object) -> re.Pattern[str]:
     try:
         compiled = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ConfigError(
-            f"the redaction pattern {pattern!r} is not a valid regular expression: {error}"
-        ) from error
+        raise ConfigError(f"the redaction pattern {pattern!r} is not a valid regular expression: {error}") from error
     if compiled.search("") is not None:
         raise ConfigError(
             f"the redaction pattern {pattern!r} matches the empty string and so would redact "
@@ -249,9 +243,7 @@ def _redact_pairs(text: str, finder: re.Pattern[str], is_secret: Callable[[str],
         quote = "" if match["close"] else text[max(0, before_name) : before_name + 1]
         # "key: two words" of YAML, "key = x or 'y'" of code. Not "KEY=x command", though.
         takes_line = (
-            (separator == ":" or match["sep"] == " = ")
-            and not match["close"]
-            and _is_indent(text, before_name)
+            (separator == ":" or match["sep"] == " = ") and not match["close"] and _is_indent(text, before_name)
         )
         start, end = _find_value(text, position, separator, quote, takes_line)
         if end > start:
@@ -270,9 +262,7 @@ def _is_indent(text: str, last: int) -> bool:
     return not before or before.endswith("\n")
 
 
-def _find_value(
-    text: str, start: int, separator: str, quote: str, takes_line: bool
-) -> tuple[int, int]:
+def _find_value(text: str, start: int, separator: str, quote: str, takes_line: bool) -> tuple[int, int]:
     """Find the part of the text to replace; an empty one when there is nothing to hide."""
     if separator == ":" and (annotation := _ANNOTATION.match(text, start)):
         start = annotation.end()

@@ -101,8 +101,7 @@ def _file_of_url(url: str, setting: str) -> str:
     path = path[1:] if path.startswith("/") else path
     if path in ("", ":memory:"):
         raise SettingsError(
-            f"{setting}: {url!r} names no file (:memory: is not supported); "
-            "give sqlite:////absolute/path.db"
+            f"{setting}: {url!r} names no file (:memory: is not supported); " "give sqlite:////absolute/path.db"
         )
     return path
 

@@ -20,7 +20,11 @@ KEPT = "experiment_tracker.origin"
 _TRACKER = "crackseg_tracker"
 
 # The lists of paths in an origin file, and the artifact type of each.
-_PATHS = {"checkpoint_paths": "checkpoint", "metric_files": "metrics", "visualization_files": "visualization"}
+_PATHS = {
+    "checkpoint_paths": "checkpoint",
+    "metric_files": "metrics",
+    "visualization_files": "visualization",
+}
 
 
 class Origin(NamedTuple):

@@ -181,7 +181,10 @@ class ExperimentTracker:
         reports = {values.checked_name(n): values.number(n, v) for n, v in best.items()}
         self._record(
             changes.ProgressChange(
-                current_epoch=epoch, total_epochs=total, best_metrics=reports, training_time_seconds=seconds
+                current_epoch=epoch,
+                total_epochs=total,
+                best_metrics=reports,
+                training_time_seconds=seconds,
             )
         )
 
@@ -223,7 +226,11 @@ class ExperimentTracker:
         self.log_metrics({name: value}, step)
 
     def log_history(
-        self, name: str, steps: Iterable[int], values: Iterable[Any], times: Iterable[float] | None = None
+        self,
+        name: str,
+        steps: Iterable[int],
+        values: Iterable[Any],
+        times: Iterable[float] | None = None,
     ) -> None:
         """Record a whole series in one transaction; of two points with one step the later wins.
 
@@ -236,7 +243,11 @@ class ExperimentTracker:
         self._log_bulk({name: _points(self._series, name, steps, values, times)})
 
     def define_metric(
-        self, name: str, mode: Literal["max", "min"], unit: str | None = None, description: str | None = None
+        self,
+        name: str,
+        mode: Literal["max", "min"],
+        unit: str | None = None,
+        description: str | None = None,
     ) -> None:
         """Say which direction of a metric is better, for the whole catalog.
 
@@ -284,7 +295,11 @@ class ExperimentTracker:
         if step is not None:
             step = values.checked_step(step)
         rows = [
-            (values.checked_text(sample, "sample"), values.checked_name(name), values.number(name, value))
+            (
+                values.checked_text(sample, "sample"),
+                values.checked_name(name),
+                values.number(name, value),
+            )
             for sample, results in _checked_mapping(samples, "samples").items()
             for name, value in _checked_mapping(results, f"results of sample {sample!r}").items()
         ]
@@ -351,9 +366,7 @@ class ExperimentTracker:
 
     def update_description(self, description: str) -> None:
         """Replace the description."""
-        self._record(
-            changes.DescriptionChange(description=values.checked_text(description, "description", empty=True))
-        )
+        self._record(changes.DescriptionChange(description=values.checked_text(description, "description", empty=True)))
 
     def add_tags(self, tags: Iterable[str]) -> None:
         """Add tags; those that are there stay."""
@@ -383,10 +396,22 @@ class ExperimentTracker:
     def get_experiment_summary(self) -> dict[str, Any]:
         """Give the facts that one wants at a glance, with the number of artifacts."""
         known = self.metadata
-        shown = (
-            "experiment_id experiment_name project status description tags current_epoch total_epochs best_metrics "
-            "training_time_seconds created_at started_at completed_at error_message"
-        ).split()
+        shown = [
+            "experiment_id",
+            "experiment_name",
+            "project",
+            "status",
+            "description",
+            "tags",
+            "current_epoch",
+            "total_epochs",
+            "best_metrics",
+            "training_time_seconds",
+            "created_at",
+            "started_at",
+            "completed_at",
+            "error_message",
+        ]
         return {
             **{name: getattr(known, name) for name in shown},
             "artifact_count": len(known.artifact_ids),
@@ -417,7 +442,10 @@ class ExperimentTracker:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Record the end that the block came to, unless one was recorded inside, and re-raise."""
         if self._entered != os.getpid():
@@ -559,9 +587,7 @@ class ExperimentTracker:
             if before != status:
                 changes.StatusChange(status=status, message=text).apply(connection, target)
             elif text:
-                connection.execute(
-                    "UPDATE experiment SET error_message = ? WHERE id = ?", (text, self._experiment)
-                )
+                connection.execute("UPDATE experiment SET error_message = ? WHERE id = ?", (text, self._experiment))
         self._attempt = target.attempt
         if before in ENDS and before != status:
             logger.warning("%s had ended as %s and is now %s", self.experiment_id, before, status)
@@ -638,7 +664,8 @@ def _read_metadata(connection: Connection, experiment: int) -> Metadata:
         (experiment,),
     ).fetchone()
     artifacts = connection.execute(
-        "SELECT artifact_id, artifact_type, path FROM artifact WHERE experiment = ? ORDER BY id", (experiment,)
+        "SELECT artifact_id, artifact_type, path FROM artifact WHERE experiment = ? ORDER BY id",
+        (experiment,),
     ).fetchall()
 
     def paths(kind: str) -> list[str]:
@@ -775,9 +802,7 @@ def _are_series(metrics: Mapping[Any, Any]) -> bool:
     )
 
 
-def _points(
-    series: metrics.SeriesWriter, name: str, steps: Any, numbers: Any, times: Any
-) -> list[metrics.Point]:
+def _points(series: metrics.SeriesWriter, name: str, steps: Any, numbers: Any, times: Any) -> list[metrics.Point]:
     values.checked_name(name)
     all_steps, all_values = values.steps_of(steps), values.numbers(name, numbers)
     if times is None:

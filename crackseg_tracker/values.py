@@ -13,8 +13,41 @@ MAX_STEP = 2**63 - 1
 
 #: A metric whose name has one of these words is better when lower; every other is better when higher.
 LOWER_IS_BETTER = frozenset(
-    "loss losses error errors err mae mse rmse mape msle nll bce ce perplexity ppl wer cer fid lpips assd asd hd hd95 "
-    "hausdorff distance latency seconds duration divergence kl brier ece regret".split()
+    [
+        "loss",
+        "losses",
+        "error",
+        "errors",
+        "err",
+        "mae",
+        "mse",
+        "rmse",
+        "mape",
+        "msle",
+        "nll",
+        "bce",
+        "ce",
+        "perplexity",
+        "ppl",
+        "wer",
+        "cer",
+        "fid",
+        "lpips",
+        "assd",
+        "asd",
+        "hd",
+        "hd95",
+        "hausdorff",
+        "distance",
+        "latency",
+        "seconds",
+        "duration",
+        "divergence",
+        "kl",
+        "brier",
+        "ece",
+        "regret",
+    ]
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+")
 

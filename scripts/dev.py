@@ -75,9 +75,7 @@ def prepare() -> str:
     if not usable():
         found = sys.version_info[:2]
         if found < OLDEST:
-            return "Python {}.{} or newer is needed, this is {}.{}: {}".format(
-                *OLDEST, *found, sys.executable
-            )
+            return "Python {}.{} or newer is needed, this is {}.{}: {}".format(*OLDEST, *found, sys.executable)
         if not (find_spec("venv") and find_spec("ensurepip")):
             return (
                 f"{sys.executable} has no venv or ensurepip; "
@@ -109,9 +107,7 @@ def usable() -> bool:
 def quietly(*command: str) -> str:
     """What a command printed if it failed, nothing if it succeeded."""
     try:
-        done = subprocess.run(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     except OSError as error:
         return str(error)
     printed = done.stdout.decode(errors="replace").strip()

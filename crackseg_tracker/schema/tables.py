@@ -98,7 +98,12 @@ class Experiment(SQLModel, table=True):
 
     __table_args__: ClassVar[Any] = (
         CheckConstraint(f"status IN {STATUSES}", name="status_known"),
-        Index("experiment_living", "experiment_id", unique=True, sqlite_where=Column("deleted_at").is_(None)),
+        Index(
+            "experiment_living",
+            "experiment_id",
+            unique=True,
+            sqlite_where=Column("deleted_at").is_(None),
+        ),
         Index("experiment_by_project", "project"),
         _STRICT,
     )
@@ -229,7 +234,10 @@ class MetricName(SQLModel, table=True):
     """A metric's name, interned, with the direction in which it is better."""
 
     __tablename__: ClassVar[Any] = "metric_name"
-    __table_args__: ClassVar[Any] = (CheckConstraint("mode IN ('max', 'min')", name="mode_known"), _STRICT)
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("mode IN ('max', 'min')", name="mode_known"),
+        _STRICT,
+    )
     id: int | None = _id()
     name: str = _column(TEXT, unique=True)
     mode: str = _column(TEXT)
@@ -280,7 +288,12 @@ class MetricSummary(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (
         # A running experiment's best may change at each call, and an index entry would then be written each time:
         # the entries are made when the experiment ends (sealed = 1). Until then the series is found by the third.
-        Index("metric_summary_highest", "metric", Column("best_max").desc(), sqlite_where=Column("sealed") == 1),
+        Index(
+            "metric_summary_highest",
+            "metric",
+            Column("best_max").desc(),
+            sqlite_where=Column("sealed") == 1,
+        ),
         Index("metric_summary_lowest", "metric", "best_min", sqlite_where=Column("sealed") == 1),
         Index("metric_summary_open", "metric", sqlite_where=Column("sealed") == 0),
         _CLUSTERED,
@@ -329,7 +342,10 @@ class MetricReport(SQLModel, table=True):
     """One value of ``update_training_progress(best_metrics=...)``, as reported."""
 
     __tablename__: ClassVar[Any] = "metric_report"
-    __table_args__: ClassVar[Any] = (Index("metric_report_by_series", "experiment", "metric"), _STRICT)
+    __table_args__: ClassVar[Any] = (
+        Index("metric_report_by_series", "experiment", "metric"),
+        _STRICT,
+    )
     id: int | None = _id()
     experiment: int = _column(INTEGER, ForeignKey("experiment.id"))
     metric: int = _column(INTEGER, ForeignKey("metric_name.id"))
@@ -366,7 +382,10 @@ class MetricSuperseded(SQLModel, table=True):
     """A point that a rewind took off its curve (or off a sample's)."""
 
     __tablename__: ClassVar[Any] = "metric_superseded"
-    __table_args__: ClassVar[Any] = (Index("metric_superseded_by_series", "experiment", "metric"), _STRICT)
+    __table_args__: ClassVar[Any] = (
+        Index("metric_superseded_by_series", "experiment", "metric"),
+        _STRICT,
+    )
     id: int | None = _id()
     experiment: int = _column(INTEGER, ForeignKey("experiment.id"))
     metric: int = _column(INTEGER, ForeignKey("metric_name.id"))

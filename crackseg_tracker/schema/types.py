@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Double, Text
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.types import UserDefinedType
+from sqlalchemy.types import TypeEngine, UserDefinedType
 
 
 class _SqliteAny(UserDefinedType[Any]):
@@ -22,10 +22,10 @@ class _SqliteAny(UserDefinedType[Any]):
         return "ANY"
 
 
-TEXT = Text()
-INTEGER = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
-REAL = Double().with_variant(sqlite.REAL(), "sqlite")
+TEXT: TypeEngine[Any] = Text()
+INTEGER: TypeEngine[Any] = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
+REAL: TypeEngine[Any] = Double().with_variant(sqlite.REAL(), "sqlite")
 #: A metric's value: a double, or NULL for NaN. A CHECK keeps other types out.
-NUMBER = Double().with_variant(_SqliteAny(), "sqlite")
+NUMBER: TypeEngine[Any] = Double().with_variant(_SqliteAny(), "sqlite")
 #: A param's value: integer, double or text. PostgreSQL would hold the text.
-TYPED = Text().with_variant(_SqliteAny(), "sqlite")
+TYPED: TypeEngine[Any] = Text().with_variant(_SqliteAny(), "sqlite")

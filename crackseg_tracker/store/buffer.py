@@ -18,7 +18,7 @@ PERIOD_SECONDS = 0.025
 
 logger = logging.getLogger("crackseg_tracker")
 
-_buffers: "WeakSet[MetricBuffer]" = WeakSet()
+_buffers: WeakSet[MetricBuffer] = WeakSet()
 
 
 class MetricBuffer:

@@ -89,10 +89,21 @@ class ProgressChange(Change):
         connection.execute(
             "UPDATE experiment SET current_epoch = ?, total_epochs = ?, "
             "training_time_seconds = coalesce(?, training_time_seconds), updated_at = ? WHERE id = ?",
-            (self.current_epoch, self.total_epochs, self.training_time_seconds, self.at, target.experiment),
+            (
+                self.current_epoch,
+                self.total_epochs,
+                self.training_time_seconds,
+                self.at,
+                target.experiment,
+            ),
         )
         metrics.report_best(
-            connection, target.experiment, target.attempt, self.current_epoch, self.best_metrics, self.at
+            connection,
+            target.experiment,
+            target.attempt,
+            self.current_epoch,
+            self.best_metrics,
+            self.at,
         )
 
 
@@ -145,7 +156,8 @@ class ArtifactChange(Change):
         ).fetchone()[0]
         connection.execute("DELETE FROM artifact_tag WHERE artifact = ?", (number,))
         connection.executemany(
-            "INSERT INTO artifact_tag VALUES (?, ?) ON CONFLICT DO NOTHING", [(number, t) for t in self.tags]
+            "INSERT INTO artifact_tag VALUES (?, ?) ON CONFLICT DO NOTHING",
+            [(number, t) for t in self.tags],
         )
         _touch(connection, target, self.at)
 
@@ -276,7 +288,8 @@ def begin_attempt(
         before = [
             Param(*row)
             for row in connection.execute(
-                "SELECT name, type, value, text FROM param WHERE experiment = ? AND source = 'config'", (experiment,)
+                "SELECT name, type, value, text FROM param WHERE experiment = ? AND source = 'config'",
+                (experiment,),
             )
         ]
         changes = param_differences(before, config.params)
@@ -314,7 +327,11 @@ def ensure_config(connection: Connection, config: CapturedConfig) -> int:
         connection,
         "config",
         config.sha256,
-        {"text": config.text, "summary": json.dumps(config.summary), "missing": json.dumps(config.missing)},
+        {
+            "text": config.text,
+            "summary": json.dumps(config.summary),
+            "missing": json.dumps(config.missing),
+        },
     )
 
 
@@ -359,5 +376,3 @@ def _write_params(connection: Connection, experiment: int, params: Sequence[Para
 
 def _touch(connection: Connection, target: Target, at: str) -> None:
     connection.execute("UPDATE experiment SET updated_at = ? WHERE id = ?", (at, target.experiment))
-
-

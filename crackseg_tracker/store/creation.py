@@ -44,9 +44,7 @@ def recognise(path: Path) -> int | None:
             connection.close()
     except sqlite3.DatabaseError as error:
         if "not a database" in str(error):
-            raise ForeignCatalogError(
-                f"{path} is not an SQLite database; give another path for the catalog"
-            ) from error
+            raise ForeignCatalogError(f"{path} is not an SQLite database; give another path for the catalog") from error
         if "unable to open" in str(error):
             raise CatalogWriteError(f"{path} cannot be read; check its permissions") from error
         raise DamagedCatalogError(
@@ -99,7 +97,11 @@ def _make_private_folder(folder: Path) -> None:
 def _create(path: Path) -> None:
     """Build the catalog under another name and move it into place: it appears whole or not at all."""
     draft = path.with_name(f"{path.name}.new")
-    for leftover in (draft, draft.with_name(draft.name + "-wal"), draft.with_name(draft.name + "-shm")):
+    for leftover in (
+        draft,
+        draft.with_name(draft.name + "-wal"),
+        draft.with_name(draft.name + "-shm"),
+    ):
         leftover.unlink(missing_ok=True)
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:

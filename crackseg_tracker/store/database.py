@@ -33,8 +33,8 @@ from crackseg_tracker.store import creation
 
 LOCK_WAIT_SECONDS = 10.0
 
-_open_databases: "dict[Path, Database]" = {}
-_with_fork_hooks: "WeakSet[Database]" = WeakSet()
+_open_databases: dict[Path, Database] = {}
+_with_fork_hooks: WeakSet[Database] = WeakSet()
 _registry_lock = threading.Lock()
 
 

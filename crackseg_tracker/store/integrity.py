@@ -40,9 +40,7 @@ INVARIANTS = {
 
 def problems(connection: Connection) -> list[str]:
     """List what is wrong with the catalog; [] when it is whole. Reads everything once."""
-    found = [
-        f"SQLite: {message}" for (message,) in connection.execute("PRAGMA integrity_check") if message != "ok"
-    ]
+    found = [f"SQLite: {message}" for (message,) in connection.execute("PRAGMA integrity_check") if message != "ok"]
     if found:
         return [*found, "restore a backup, or salvage the file with the sqlite3 shell's .recover"]
     found += [

@@ -192,7 +192,8 @@ class SeriesWriter:
         self._unfolded = 0
         token = self._database.token
         held = connection.execute(
-            "SELECT 1 FROM metric_writer WHERE experiment = ? AND token = ?", (self._experiment, token)
+            "SELECT 1 FROM metric_writer WHERE experiment = ? AND token = ?",
+            (self._experiment, token),
         ).fetchone()
         if not held:
             self._open = {}
@@ -203,7 +204,8 @@ class SeriesWriter:
 
     def _last_step(self, connection: Connection, metric: int) -> int:
         row = connection.execute(
-            "SELECT last_step FROM metric_summary WHERE experiment = ? AND metric = ?", (self._experiment, metric)
+            "SELECT last_step FROM metric_summary WHERE experiment = ? AND metric = ?",
+            (self._experiment, metric),
         ).fetchone()
         return -1 if row is None or row[0] is None else row[0]
 
@@ -212,9 +214,7 @@ class SeriesWriter:
         experiment = self._experiment
         ensure_summary(connection, experiment, metric)
         last = self._last_step(connection, metric)
-        is_extension = points[0].step > last and all(
-            a.step < b.step for a, b in zip(points, points[1:], strict=False)
-        )
+        is_extension = points[0].step > last and all(a.step < b.step for a, b in zip(points, points[1:], strict=False))
         covered = not is_extension and len(points) == 1 and _is_covered(connection, experiment, metric, points[0])
         connection.executemany(_UPSERT, [(experiment, metric, p.step, p.value, p.offset_ms) for p in points])
         if is_extension:
@@ -282,7 +282,8 @@ def fold_leftovers(connection: Connection, limit: int = 2000) -> None:
     Folding a living experiment is harmless, for its writer only relies on the last steps, and they stay.
     """
     experiments = connection.execute(
-        "SELECT experiment, count(*) FROM (SELECT experiment FROM metric_recent LIMIT ?) GROUP BY experiment", (limit,)
+        "SELECT experiment, count(*) FROM (SELECT experiment FROM metric_recent LIMIT ?) GROUP BY experiment",
+        (limit,),
     ).fetchall()
     for experiment, _ in experiments:
         fold(connection, experiment)
@@ -323,12 +324,22 @@ def extend_summary(connection: Connection, experiment: int, metric: int) -> None
     ).fetchone()
     if not count:
         return
-    changes: dict[str, Any] = {"last_step": last_step, "last_value": _value_at(connection, series, last_step)}
+    changes: dict[str, Any] = {
+        "last_step": last_step,
+        "last_value": _value_at(connection, series, last_step),
+    }
     if last < 0:
-        changes |= {"first_step": first_step, "first_value": _value_at(connection, series, first_step)}
+        changes |= {
+            "first_step": first_step,
+            "first_value": _value_at(connection, series, first_step),
+        }
     extremes = (
         ("min", new_lowest, new_lowest is not None and (lowest is None or new_lowest < lowest)),
-        ("max", new_highest, new_highest is not None and (highest is None or new_highest > highest)),
+        (
+            "max",
+            new_highest,
+            new_highest is not None and (highest is None or new_highest > highest),
+        ),
     )
     for end, value, improved in extremes:
         if improved:
@@ -350,12 +361,18 @@ def extend_summary(connection: Connection, experiment: int, metric: int) -> None
 
 def _value_at(connection: Connection, series: tuple[int, int], step: int) -> float | None:
     return connection.execute(
-        "SELECT value FROM metric_point WHERE experiment = ? AND metric = ? AND step = ?", (*series, step)
+        "SELECT value FROM metric_point WHERE experiment = ? AND metric = ? AND step = ?",
+        (*series, step),
     ).fetchone()[0]
 
 
 def report_best(
-    connection: Connection, experiment: int, attempt: int | None, epoch: int, values: Mapping[str, float], at: str
+    connection: Connection,
+    experiment: int,
+    attempt: int | None,
+    epoch: int,
+    values: Mapping[str, float],
+    at: str,
 ) -> None:
     """Record reports of best metrics: every one is a row; the latest finite one is in the summary."""
     for name, value in values.items():
@@ -384,7 +401,8 @@ def rewind(connection: Connection, experiment: int, attempt: int | None, step: i
     connection.execute("DELETE FROM metric_writer WHERE experiment = ?", (experiment,))
     at = now()
     series = connection.execute(
-        "SELECT metric FROM metric_summary WHERE experiment = ? AND last_step > ?", (experiment, step)
+        "SELECT metric FROM metric_summary WHERE experiment = ? AND last_step > ?",
+        (experiment, step),
     ).fetchall()
     columns = "experiment, metric, sample, step, value, offset_ms, attempt, superseded_at"
     connection.execute(
@@ -419,7 +437,11 @@ def rewind(connection: Connection, experiment: int, attempt: int | None, step: i
 
 
 def log_samples(
-    connection: Connection, experiment: int, split: str, rows: Iterable[tuple[str, str, float]], step: int | None
+    connection: Connection,
+    experiment: int,
+    split: str,
+    rows: Iterable[tuple[str, str, float]],
+    step: int | None,
 ) -> None:
     """Record (sample, metric, value) rows of a split at a step; without one, the step after the split's last."""
     if step is None:

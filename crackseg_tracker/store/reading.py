@@ -70,8 +70,7 @@ def experiments(connection: Connection, filters: Filters, limit: int | None, off
     for experiment, name, value in _beside(connection, _BESTS, found):
         bests.setdefault(experiment, {})[name] = value
     return [
-        ExperimentRow._make((*row[1:7], tuple(tags.get(row[0], ())), bests.get(row[0], {}), *row[7:]))
-        for row in found
+        ExperimentRow._make((*row[1:7], tuple(tags.get(row[0], ())), bests.get(row[0], {}), *row[7:])) for row in found
     ]
 
 
@@ -153,8 +152,21 @@ def column(connection: Connection, sql: str) -> list[str]:
     return [row[0] for row in connection.execute(sql)]
 
 
-_PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
-_ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+_PRAGMAS = {
+    "table_info",
+    "table_xinfo",
+    "table_list",
+    "index_list",
+    "index_info",
+    "index_xinfo",
+    "foreign_key_list",
+}
+_ALLOWED = {
+    sqlite3.SQLITE_SELECT,
+    sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_FUNCTION,
+    sqlite3.SQLITE_RECURSIVE,
+}
 
 
 @contextmanager
@@ -173,4 +185,3 @@ def guarded(connection: Connection) -> Generator[None]:
         yield
     finally:
         connection.set_authorizer(None)
-

@@ -32,9 +32,7 @@ def main() -> int:
     except cracks.DataError as error:
         print(error, file=sys.stderr)
         return 2
-    print(
-        f"{len(split.train)} photographs to learn from, {len(split.val)} held out ({shared.source})"
-    )
+    print(f"{len(split.train)} photographs to learn from, {len(split.val)} held out ({shared.source})")
     data = Data(split)
 
     epochs = sum(config.training.epochs for config in configs)

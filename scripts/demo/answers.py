@@ -43,9 +43,7 @@ def show(path: Path) -> None:
         ],
     )
 
-    completed = [
-        row.experiment_id for row in catalog.best("iou", limit=None) if row.status == "completed"
-    ]
+    completed = [row.experiment_id for row in catalog.best("iou", limit=None) if row.status == "completed"]
     if len(completed) > 1:
         first, last = completed[0], completed[-1]
         heading("What differs between the best and the worst of the completed ones")
@@ -62,10 +60,7 @@ def show(path: Path) -> None:
     heading("What failed, and why")
     table(
         ["experiment", "error"],
-        [
-            [row.experiment_id, reason(row.error_message)]
-            for row in catalog.experiments(status="failed")
-        ],
+        [[row.experiment_id, reason(row.error_message)] for row in catalog.experiments(status="failed")],
     )
 
     heading("Which features were worth it? One SQL statement over every experiment:")

@@ -46,8 +46,7 @@ def draw(train: int, val: int, size: int, seed: int) -> Split:
     """Cracks drawn on photographs: learned from their left parts, tested on their right parts."""
     rng = np.random.default_rng(seed)
     photographs = {
-        name: gaussian_filter(imread(str(files("skimage.data") / f"{name}.png")) / 255.0, 0.6)
-        for name in SURFACES
+        name: gaussian_filter(imread(str(files("skimage.data") / f"{name}.png")) / 255.0, 0.6) for name in SURFACES
     }
 
     def sample(number: int, held_out: bool) -> Sample:
@@ -75,11 +74,7 @@ def load(folder: Path, train: int, val: int, size: int, seed: int) -> Split:
     """One window of each of `train + val` photographs of a CrackForest-shaped folder."""
     rng = np.random.default_rng(seed)
     masks = {path.stem: path for path in (folder / "groundTruth").glob("*.mat")}
-    pairs = [
-        (path, masks[path.stem])
-        for path in sorted((folder / "image").glob("*.jpg"))
-        if path.stem in masks
-    ]
+    pairs = [(path, masks[path.stem]) for path in sorted((folder / "image").glob("*.jpg")) if path.stem in masks]
     if len(pairs) < 3:
         found = f"{len(pairs)} photographs with a mask" if folder.is_dir() else "no such folder"
         raise DataError(f"{folder}: {found}; {EXPECTED}")
@@ -95,14 +90,10 @@ def _read(image_path: Path, mask_path: Path, size: int, rng: np.random.Generator
         photograph = imread(image_path)
         mask = loadmat(mask_path)["groundTruth"][0, 0]["Segmentation"] == 2
     except UNREADABLE as error:
-        raise DataError(
-            f"{mask_path} or its photograph cannot be read: {error}; {EXPECTED}"
-        ) from error
+        raise DataError(f"{mask_path} or its photograph cannot be read: {error}; {EXPECTED}") from error
     grey = rgb2gray(photograph) if photograph.ndim == 3 else photograph / 255.0
     if grey.shape != mask.shape or min(mask.shape) < size:
-        raise DataError(
-            f"{image_path}: photograph {grey.shape}, mask {mask.shape}, window {size}; {EXPECTED}"
-        )
+        raise DataError(f"{image_path}: photograph {grey.shape}, mask {mask.shape}, window {size}; {EXPECTED}")
     # A window with crack in it, where there is any: most of a photograph has none.
     cracked = np.argwhere(mask)
     seen = rng.choice(cracked) if len(cracked) else rng.integers(mask.shape)
@@ -152,9 +143,7 @@ def _crack(surface: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
                 side = heading + rng.choice([-1, 1]) * rng.uniform(0.5, 1.1)
                 walks.append((at, side, 0.7 * width, int(rng.integers(40, 130))))
     distance = np.rot90(distance, turn)
-    depth = rng.uniform(0.3, 0.55) * (
-        1 + 0.25 * gaussian_filter(rng.normal(0, 9, surface.shape), 5)
-    )
+    depth = rng.uniform(0.3, 0.55) * (1 + 0.25 * gaussian_filter(rng.normal(0, 9, surface.shape), 5))
     profile = np.clip(0.45 - 0.45 * distance, 0, 1)  # soft edges: half as dark at the mask's rim
     return surface * (1 - depth * profile), distance <= 0
 

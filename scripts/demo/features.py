@@ -20,9 +20,7 @@ def features(image: np.ndarray) -> dict[str, np.ndarray]:
     for sigma in (0.5, 1, 2, 4, 8):
         maps[f"intensity-{sigma}"] = gaussian_filter(image, sigma)
     for sigma in (1.0, 1.5, 2.5, 4.0):
-        hessian = hessian_matrix(
-            image, sigma, mode="reflect", order="rc", use_gaussian_derivatives=False
-        )
+        hessian = hessian_matrix(image, sigma, mode="reflect", order="rc", use_gaussian_derivatives=False)
         across, along = hessian_matrix_eigvals(hessian) * sigma**2
         maps[f"ridge-{sigma}-across"], maps[f"ridge-{sigma}-along"] = across, along
     for across, along in ((1.2, 4.0), (1.2, 9.0), (2.2, 6.0), (2.2, 12.0)):
@@ -47,9 +45,7 @@ def _lines(image: np.ndarray, across: float, along: float) -> np.ndarray:
     """How much a dark line of this size lies here, in each of twelve directions."""
     margin = int(3 * along)
     padded = np.pad(image, margin, mode="reflect")
-    filtered = np.fft.irfft2(
-        np.fft.rfft2(padded) * _kernels(padded.shape, across, along), s=padded.shape
-    )
+    filtered = np.fft.irfft2(np.fft.rfft2(padded) * _kernels(padded.shape, across, along), s=padded.shape)
     return filtered[:, margin:-margin, margin:-margin]
 
 

@@ -90,9 +90,7 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-logits))
 
 
-def _loss(
-    logits: np.ndarray, truth: np.ndarray, loss: str, positive_weight: float
-) -> tuple[float, np.ndarray]:
+def _loss(logits: np.ndarray, truth: np.ndarray, loss: str, positive_weight: float) -> tuple[float, np.ndarray]:
     """The loss and its derivative by each logit."""
     if loss not in LOSSES:
         raise ValueError(f"no such loss: {loss!r}; there are {', '.join(LOSSES)}")

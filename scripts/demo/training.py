@@ -77,10 +77,7 @@ def train(
             )
         loss = float(np.mean(losses))
         predictions = [model.predict(maps) > 0.5 for maps in data.val_maps]
-        now = {
-            sample.name: score(predicted, sample)
-            for sample, predicted in zip(data.val, predictions, strict=True)
-        }
+        now = {sample.name: score(predicted, sample) for sample, predicted in zip(data.val, predictions, strict=True)}
         iou, dice = np.mean(list(now.values()), axis=0).tolist()
         if iou > best.iou:
             best, scores, shown = Result(epoch, iou, dice), now, predictions
@@ -98,9 +95,7 @@ def train(
         )
         each_epoch()
         if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss became {loss} in epoch {epoch}, at a learning rate of {rate:g}"
-            )
+            raise FloatingPointError(f"the loss became {loss} in epoch {epoch}, at a learning rate of {rate:g}")
 
     tracker.log_samples({name: each._asdict() for name, each in scores.items()}, split="val")
     tracker.add_artifact(

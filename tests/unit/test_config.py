@@ -357,9 +357,7 @@ def test_part_of_a_dictconfig() -> None:
 
 
 def test_null_and_missing_containers() -> None:
-    config = OmegaConf.create(
-        {"a": DictConfig(None), "b": DictConfig("???"), "c": ListConfig(None)}
-    )
+    config = OmegaConf.create({"a": DictConfig(None), "b": DictConfig("???"), "c": ListConfig(None)})
     assert cap(config).text == '{"a":null,"b":null,"c":null}'
     assert cap(config).missing == ("b",)
     with pytest.raises(ConfigError, match="without content"):
@@ -575,9 +573,7 @@ KEYS = st.text(max_size=6) | st.sampled_from(
     ["a", "b", "a.b", "a[0]", "[0]", "\\", "\ud800", "$float", "$bytes", "$dict"]
 )
 PLAIN_TEXT = st.text(st.characters(codec="utf-8"), max_size=8) | st.just("\udfff")
-LEAVES = (
-    st.none() | st.booleans() | st.integers() | st.floats() | PLAIN_TEXT | st.binary(max_size=8)
-)
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | PLAIN_TEXT | st.binary(max_size=8)
 TREES = st.dictionaries(
     KEYS,
     st.recursive(
@@ -654,6 +650,4 @@ def test_every_float_is_exact(data: bytes) -> None:
 @given(st.dictionaries(KEYS, st.text() | st.text("${}.:x?\\", max_size=12), max_size=4))
 def test_no_string_makes_it_fail(config: dict[str, str]) -> None:
     captured = cap(config)
-    assert [param.name for param in captured.params if param.type == "missing"] == list(
-        captured.missing
-    )
+    assert [param.name for param in captured.params if param.type == "missing"] == list(captured.missing)

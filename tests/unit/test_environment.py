@@ -41,9 +41,7 @@ def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def git(folder: Path, *arguments: str) -> str:
     identity = ("-c", "user.name=Me", "-c", "user.email=me@example.org")
-    done = subprocess.run(
-        [str(GIT), *identity, *arguments], cwd=folder, capture_output=True, check=True, text=True
-    )
+    done = subprocess.run([str(GIT), *identity, *arguments], cwd=folder, capture_output=True, check=True, text=True)
     return done.stdout.strip()
 
 
@@ -193,17 +191,13 @@ def fake_git(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 @needs_posix
 @pytest.mark.parametrize("script", ["", "not a program", "#!/does/not/exist\n", "\x7fELF"])
-def test_a_git_that_cannot_be_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
-) -> None:
+def test_a_git_that_cannot_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     fake_git(tmp_path / "bin", script, monkeypatch)
     assert no_git(capture(tmp_path))
 
 
 @needs_posix
-def test_a_git_that_hangs_is_killed_with_its_children(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_git_that_hangs_is_killed_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "TIME_LIMIT", 0.5)
     monkeypatch.setattr(environment, "_KILL_GRACE", 10.0)
     pids = tmp_path / "pids"
@@ -249,9 +243,7 @@ def test_answers_are_kept_per_directory(repository: Path, tmp_path: Path) -> Non
     assert capture(tmp_path).git_commit == ""
 
 
-def test_the_current_directory_is_the_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_current_directory_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert capture() == capture(tmp_path) == capture(Path())
     assert len(environment._captured) == 1
@@ -303,9 +295,7 @@ def test_leftovers_and_broken_packages(tmp_path: Path, monkeypatch: pytest.Monke
     assert capture(tmp_path).packages == {"Demo-Pack": "2.0"}
 
 
-def test_a_slow_list_of_packages_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_list_of_packages_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "TIME_LIMIT", 0.0)
     assert capture(tmp_path).packages == {}
 
@@ -340,9 +330,7 @@ def test_nothing_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("broken", ["Popen", "Thread"])
-def test_no_more_processes_or_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
-) -> None:
+def test_no_more_processes_or_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(subprocess if broken == "Popen" else environment.threading, broken, raising)
         facts = capture(tmp_path)
@@ -366,9 +354,7 @@ def test_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert capture(tmp_path)[6:10] == ("", False, "", {})
 
 
-def test_torch_is_not_imported_to_learn_its_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_torch_is_not_imported_to_learn_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "torch-9.1.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Name: torch\nVersion: 9.1\n")
@@ -380,9 +366,7 @@ def test_torch_is_not_imported_to_learn_its_version(
     assert "torch" not in sys.modules
 
 
-def test_cuda_that_is_not_in_use_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cuda_that_is_not_in_use_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     # No current_device, no get_device_properties, no is_available: they would use CUDA.
     fake_torch(
@@ -404,9 +388,7 @@ def test_no_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert capture(tmp_path)[6:10] == ("9.8.7+cu123", False, "", {})
 
 
-def test_cuda_in_use_is_seen_after_the_rest_was_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cuda_in_use_is_seen_after_the_rest_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     assert capture(tmp_path).gpu_info == {}
     fake_torch(
@@ -469,9 +451,7 @@ def test_the_start_of_a_process_with_an_odd_name(monkeypatch: pytest.MonkeyPatch
 
 def test_another_process_has_another_identity(tmp_path: Path) -> None:
     code = "from crackseg_tracker.environment import process_facts; print(process_facts().pid)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=Path.cwd()
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=Path.cwd())
     assert int(done.stdout) != process_facts().pid
 
 

@@ -178,9 +178,7 @@ def test_without_permission(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "no"), OSError(5, "input/output error")])
-def test_errors_while_reading(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
-) -> None:
+def test_errors_while_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
     def fail(*_: object) -> int:
         raise error
 
@@ -216,9 +214,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch, times: int, do) -> list[int]:
     return calls
 
 
-def test_a_file_that_changed_once_is_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_changed_once_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"abc")
     meddle(monkeypatch, 1, lambda: file.write_bytes(b"abcdef"))
@@ -227,9 +223,7 @@ def test_a_file_that_changed_once_is_read_again(
     assert facts.size_bytes == 6
 
 
-def test_a_file_that_keeps_changing_is_pending(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_keeps_changing_is_pending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"abc")
     calls = meddle(monkeypatch, 99, lambda: file.write_bytes(file.read_bytes() + b"more"))
@@ -250,9 +244,7 @@ def test_a_file_replaced_while_it_is_read(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @needs_posix
-def test_a_file_that_vanishes_while_it_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_vanishes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"abc")
     meddle(monkeypatch, 1, file.unlink)
@@ -279,9 +271,7 @@ def test_a_large_folder_is_completed_later(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / str(number)).write_bytes(b"x")
     full = examine(tmp_path)
     limited = fingerprint._examine_once(tmp_path, 0, entries=29)
-    assert limited == full._replace(
-        size_bytes=None, file_count=None, sha256="", digest_state="pending"
-    )
+    assert limited == full._replace(size_bytes=None, file_count=None, sha256="", digest_state="pending")
     assert digest(tmp_path, limited, stop=lambda: True) == limited
     assert digest(tmp_path, limited) == full
     assert full.file_count == 30

@@ -195,9 +195,7 @@ def test_text_is_kept(text: str) -> None:
 
 
 def test_private_key_block() -> None:
-    text = (
-        "+key: |\n+  -----BEGIN RSA PRIVATE KEY-----\n+  MIIE\n+  -----END RSA PRIVATE KEY-----\n+b"
-    )
+    text = "+key: |\n+  -----BEGIN RSA PRIVATE KEY-----\n+  MIIE\n+  -----END RSA PRIVATE KEY-----\n+b"
     redacted = Redactor().text(text)
     assert "MIIE" not in redacted
     assert redacted.endswith("-----END RSA PRIVATE KEY-----\n+b")
@@ -262,9 +260,9 @@ def test_text_never_fails(text: str) -> None:
     Redactor().text(text)
 
 
-SECRETS = st.text(
-    st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="\"'`\\"), min_size=8
-).filter(lambda s: not s.startswith(("-", "#")) and s[-1].isalnum() and s[0].isalnum())
+SECRETS = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="\"'`\\"), min_size=8).filter(
+    lambda s: not s.startswith(("-", "#")) and s[-1].isalnum() and s[0].isalnum()
+)
 
 
 @given(
