@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast, overload
 
 if TYPE_CHECKING:
     import pandas
@@ -167,7 +167,7 @@ class Result(Sequence[Row], Generic[Row]):
         """Compare columns and rows."""
         if not isinstance(other, Result):
             return NotImplemented
-        return self.columns == other.columns and self.rows == other.rows  # pyright: ignore[reportUnknownMemberType]
+        return self.columns == other.columns and self.rows == cast("Result[Any]", other).rows
 
     def __hash__(self) -> int:
         """Hash the columns: rows may hold mappings."""

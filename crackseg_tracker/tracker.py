@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -12,7 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from crackseg_tracker import config as configs
 from crackseg_tracker import environment, fingerprint, settings, sidecar, values
@@ -25,7 +24,7 @@ from crackseg_tracker.errors import (
 from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.rows import Metadata
 from crackseg_tracker.schema import ENDS
-from crackseg_tracker.store import changes, metrics
+from crackseg_tracker.store import changes, metrics, reading
 from crackseg_tracker.store.buffer import MetricBuffer
 from crackseg_tracker.store.changes import Change, Target
 from crackseg_tracker.store.database import open_database
@@ -170,7 +169,7 @@ class ExperimentTracker:
         """
         epoch = values.checked_step(current_epoch, "current_epoch")
         total = values.checked_step(total_epochs, "total_epochs")
-        best = _checked_mapping(best_metrics or {}, "best_metrics")
+        best = _checked_mapping(best_metrics, "best_metrics") if best_metrics is not None else {}
         seconds = None
         if training_time_seconds is not None:
             seconds = values.number("training_time_seconds", training_time_seconds)
@@ -383,7 +382,7 @@ class ExperimentTracker:
         """All that is known of the experiment now, pending changes included."""
         self._flush_metrics()
         with self._with_pending() as connection:
-            return _read_metadata(connection, self._experiment)
+            return reading.metadata(connection, self._experiment)
 
     def get_metadata(self) -> Metadata:
         """Give `metadata`."""
@@ -610,9 +609,13 @@ class ExperimentTracker:
 
     def _write_sidecar(self) -> None:
         try:
-            sidecar.write(self._folder, _read_metadata_of(self._database, self._experiment)._asdict())
+            sidecar.write(self._folder, self._stored_metadata()._asdict())
         except OSError as error:
             logger.warning("%s could not be written: %s", self._folder / sidecar.FILE, error)
+
+    def _stored_metadata(self) -> Metadata:
+        with self._database.lock:
+            return reading.metadata(self._database.connection, self._experiment)
 
     def after_fork(self) -> None:
         """In a forked child: what is pending is the parent's, and a write of the child is an attempt of its own."""
@@ -643,80 +646,6 @@ class _Preview:
 
     def __exit__(self, *error: Any) -> None:
         self._context.__exit__(*error)
-
-
-def _read_metadata_of(database: Any, experiment: int) -> Metadata:
-    with database.lock:
-        return _read_metadata(database.connection, experiment)
-
-
-def _read_metadata(connection: Connection, experiment: int) -> Metadata:
-    def column(sql: str) -> list[Any]:
-        return [row[0] for row in connection.execute(sql, (experiment,))]
-
-    row = connection.execute(
-        'SELECT e.experiment_id, e.experiment_name, e.project, e."group", e.status, e.description, e.total_epochs, '
-        "e.current_epoch, e.training_time_seconds, e.created_at, e.started_at, e.completed_at, e.updated_at, "
-        "e.experiment_dir, e.error_message, e.uid, c.sha256, c.summary, c.missing, v.python_version, "
-        "v.pytorch_version, v.platform, v.cuda_available, v.cuda_version, v.git_commit, v.git_branch, v.git_dirty, "
-        "v.hostname, v.username, v.memory_gb, v.gpu_info FROM experiment AS e JOIN config AS c ON c.id = e.config "
-        "LEFT JOIN environment AS v ON v.id = e.environment WHERE e.id = ?",
-        (experiment,),
-    ).fetchone()
-    artifacts = connection.execute(
-        "SELECT artifact_id, artifact_type, path FROM artifact WHERE experiment = ? ORDER BY id",
-        (experiment,),
-    ).fetchall()
-
-    def paths(kind: str) -> list[str]:
-        return [path for _, artifact_type, path in artifacts if artifact_type == kind]
-
-    best = connection.execute(
-        "SELECT n.name, coalesce(s.reported_value, CASE n.mode WHEN 'max' THEN s.max_value ELSE s.min_value END) AS v "
-        "FROM _summary AS s JOIN metric_name AS n ON n.id = s.metric WHERE s.experiment = ? AND v IS NOT NULL "
-        "ORDER BY n.id",
-        (experiment,),
-    ).fetchall()
-    return Metadata(
-        experiment_id=row[0],
-        experiment_name=row[1],
-        project=row[2],
-        group=row[3] or "",
-        timestamp=row[9],
-        status=row[4],
-        description=row[5],
-        tags=column("SELECT tag FROM experiment_tag WHERE experiment = ? ORDER BY added_at, tag"),
-        config_hash=row[16],
-        config_summary=json.loads(row[17]),
-        config_missing=json.loads(row[18]),
-        python_version=row[19] or "",
-        pytorch_version=row[20] or "",
-        platform=row[21] or "",
-        cuda_available=bool(row[22]),
-        cuda_version=row[23] or "",
-        total_epochs=row[6],
-        current_epoch=row[7],
-        best_metrics=dict(best),
-        training_time_seconds=row[8],
-        artifact_ids=[artifact_id for artifact_id, _, _ in artifacts],
-        checkpoint_paths=paths("checkpoint"),
-        metric_files=paths("metrics"),
-        visualization_files=paths("visualization"),
-        git_commit=row[24] or "",
-        git_branch=row[25] or "",
-        git_dirty=bool(row[26]),
-        hostname=row[27] or "",
-        username=row[28] or "",
-        memory_gb=row[29] or 0.0,
-        gpu_info=json.loads(row[30] or "{}"),
-        created_at=row[9],
-        started_at=row[10] or "",
-        completed_at=row[11] or "",
-        updated_at=row[12],
-        experiment_dir=row[13],
-        error_message=row[14],
-        uid=row[15],
-    )
 
 
 def _import_origin(connection: Connection, experiment: int, origin: sidecar.Origin, folder: Path) -> None:
@@ -779,10 +708,10 @@ def _end_of(
         return "failed", type(error).__name__
 
 
-def _checked_mapping(value: Any, what: str) -> Mapping[Any, Any]:
+def _checked_mapping(value: object, what: str) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
         raise InvalidTypeError(f"{what} {value!r:.100} is a {type(value).__name__}; give a mapping of names to numbers")
-    return value  # pyright: ignore[reportUnknownVariableType]
+    return cast("Mapping[Any, Any]", value)
 
 
 def _checked_tags(tags: Iterable[str]) -> list[str]:

@@ -29,11 +29,11 @@ def _key(references: str | None = None, kind: Any = INTEGER) -> Any:
 
 
 def _column(kind: Any, *constraints: Any, null: bool = False, **options: Any) -> Any:
-    default = {"default": None} if null else {}
-    return Field(sa_column=Column(kind, *constraints, nullable=null, **options), **default)
+    column: Column[Any] = Column(kind, *constraints, nullable=null, **options)
+    return Field(default=None, sa_column=column) if null else Field(sa_column=column)
 
 
-def _number(name: str) -> Any:
+def _number(name: str) -> Column[Any]:
     return Column(name, NUMBER, CheckConstraint(f"typeof({name}) IN ('real', 'null')"), nullable=True)
 
 

@@ -6,7 +6,7 @@ here names its SQLite form as a variant of the standard one.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import BigInteger, Double, Text
 from sqlalchemy.dialects import sqlite
@@ -24,8 +24,8 @@ class _SqliteAny(UserDefinedType[Any]):
 
 TEXT: TypeEngine[Any] = Text()
 INTEGER: TypeEngine[Any] = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
-REAL: TypeEngine[Any] = Double().with_variant(sqlite.REAL(), "sqlite")
+REAL: TypeEngine[Any] = cast(Any, Double()).with_variant(sqlite.REAL(), "sqlite")
 #: A metric's value: a double, or NULL for NaN. A CHECK keeps other types out.
-NUMBER: TypeEngine[Any] = Double().with_variant(_SqliteAny(), "sqlite")
+NUMBER: TypeEngine[Any] = cast(Any, Double()).with_variant(_SqliteAny(), "sqlite")
 #: A param's value: integer, double or text. PostgreSQL would hold the text.
 TYPED: TypeEngine[Any] = Text().with_variant(_SqliteAny(), "sqlite")

@@ -11,6 +11,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
@@ -230,8 +231,6 @@ def create_experiment(connection: Connection, new: NewExperiment, config: Captur
     """Reserve the id; give the experiment's number and its creation in milliseconds of Unix time."""
     at = now()
     config_number = ensure_config(connection, config)
-    from datetime import datetime
-
     created_ms = int(datetime.fromisoformat(at).timestamp() * 1000)
     number: int = connection.execute(
         'INSERT INTO experiment (uid, experiment_id, experiment_name, project, "group", status, description, '
@@ -276,8 +275,7 @@ def begin_attempt(
 ) -> int:
     """Record that this process works on the experiment; a changed config is a new revision.
 
-    Args:
-        config: None keeps the config that the experiment has (a later look without one is no revision).
+    No config (None) keeps the one that the experiment has: a later look without one is no revision.
     """
     current, text = connection.execute(
         "SELECT e.config, c.sha256 FROM experiment AS e JOIN config AS c ON c.id = e.config WHERE e.id = ?",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from sqlite3 import Connection
+from typing import Any, cast
 
 from crackseg_tracker import schema
 from crackseg_tracker.schema.views import VIEWS, create_view
@@ -64,7 +65,7 @@ def schema_differences(connection: Connection) -> list[str]:
 
     A user's own tables, views and indexes are allowed; triggers are not, for they would run at our writes.
     """
-    found = []
+    found: list[str] = []
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if (application, version) != (schema.APPLICATION_ID, schema.VERSION):
@@ -93,8 +94,8 @@ def declared_connection() -> Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=pool.StaticPool)
     # Users may have SQLModel tables of their own in the same registry.
-    own = [
-        t.__table__
+    own: list[Any] = [
+        cast(Any, t).__table__
         for t in vars(tables).values()
         if isinstance(t, type) and issubclass(t, SQLModel) and t.__module__ == tables.__name__
     ]

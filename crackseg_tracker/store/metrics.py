@@ -17,6 +17,7 @@ point (6 bytes more each), a queue (a call that returned would not be on disk).
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -28,7 +29,7 @@ from sqlmodel import SQLModel
 
 from crackseg_tracker.schema.tables import MetricPoint, MetricRecent, MetricWriter
 from crackseg_tracker.store.database import Database, now
-from crackseg_tracker.values import MAX_STEP, assumed_mode, checked_name, number
+from crackseg_tracker.values import assumed_mode, checked_name, checked_step, number
 
 FOLD_AFTER = 512
 # A statement takes 32,766 parameters; calls of more metrics than this are rare and go the long way.
@@ -150,7 +151,7 @@ class SeriesWriter:
         metrics = {name: intern(connection, name) for name in values}
         if step is None:
             lasts = [self._last_step(connection, metric) for metric in metrics.values()]
-            step = max(lasts) + 1
+            step = checked_step(max(lasts) + 1)
         for name, value in values.items():
             self._write_series(connection, name, metrics[name], [Point(step, value, offset_ms)])
 
@@ -214,7 +215,7 @@ class SeriesWriter:
         experiment = self._experiment
         ensure_summary(connection, experiment, metric)
         last = self._last_step(connection, metric)
-        is_extension = points[0].step > last and all(a.step < b.step for a, b in zip(points, points[1:], strict=False))
+        is_extension = points[0].step > last and all(a.step < b.step for a, b in itertools.pairwise(points))
         covered = not is_extension and len(points) == 1 and _is_covered(connection, experiment, metric, points[0])
         connection.executemany(_UPSERT, [(experiment, metric, p.step, p.value, p.offset_ms) for p in points])
         if is_extension:
@@ -445,7 +446,7 @@ def log_samples(
 ) -> None:
     """Record (sample, metric, value) rows of a split at a step; without one, the step after the split's last."""
     if step is None:
-        step = (
+        step = checked_step(
             connection.execute(
                 "SELECT coalesce(max(p.step), -1) FROM sample_point AS p JOIN sample AS s ON s.id = p.sample "
                 "WHERE p.experiment = ? AND s.split = ?",
@@ -461,7 +462,7 @@ def log_samples(
         connection.execute(
             "INSERT INTO sample_point SELECT ?, ?, id, ?, ? FROM sample WHERE split = ? AND name = ? "
             "ON CONFLICT DO UPDATE SET value = excluded.value",
-            (experiment, metrics[metric], min(step, MAX_STEP), value, split, name),
+            (experiment, metrics[metric], step, value, split, name),
         )
 
 

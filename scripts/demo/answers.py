@@ -43,9 +43,9 @@ def show(path: Path) -> None:
         ],
     )
 
-    completed = [row.experiment_id for row in catalog.best("iou", limit=None) if row.status == "completed"]
+    completed = catalog.best("iou", limit=None, status="completed")
     if len(completed) > 1:
-        first, last = completed[0], completed[-1]
+        first, last = completed[0].experiment_id, completed[-1].experiment_id
         heading("What differs between the best and the worst of the completed ones")
         one, other = catalog.params(first), catalog.params(last)
         table(

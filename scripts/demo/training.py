@@ -97,7 +97,8 @@ def train(
         if not np.isfinite(loss):
             raise FloatingPointError(f"the loss became {loss} in epoch {epoch}, at a learning rate of {rate:g}")
 
-    tracker.log_samples({name: each._asdict() for name, each in scores.items()}, split="val")
+    samples = {name: each._asdict() for name, each in scores.items()}
+    tracker.log_samples(samples, step=best.epoch, split="val")
     tracker.add_artifact(
         artifact_id="model-best",
         artifact_type="checkpoint",
@@ -112,7 +113,7 @@ def train(
             {
                 "best_epoch": best.epoch,
                 "val": {"iou": best.iou, "dice": best.dice},
-                "images": {name: each._asdict() for name, each in scores.items()},
+                "images": samples,
             },
             indent=2,
         )
