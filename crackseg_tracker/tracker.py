@@ -169,7 +169,7 @@ class ExperimentTracker:
         """
         epoch = values.checked_step(current_epoch, "current_epoch")
         total = values.checked_step(total_epochs, "total_epochs")
-        best = _checked_mapping(best_metrics, "best_metrics") if best_metrics is not None else {}
+        best: Mapping[str, Any] = {} if best_metrics is None else _checked_mapping(best_metrics, "best_metrics")
         seconds = None
         if training_time_seconds is not None:
             seconds = values.number("training_time_seconds", training_time_seconds)
@@ -204,21 +204,20 @@ class ExperimentTracker:
         """
         if step is not None and (type(step) is not int or not 0 <= step <= values.MAX_STEP):
             step = values.checked_step(step)
-        if type(metrics) is not dict:
-            metrics = _checked_mapping(metrics, "metrics")
+        given: Mapping[str, Any] = _checked_mapping(metrics, "metrics")
         if self._attempt is None:
-            self._begin_attempt(metrics)
+            self._begin_attempt(given)
         if self._buffer is not None:
-            checked = {values.checked_name(n): values.number(n, v) for n, v in metrics.items()}
+            checked = {values.checked_name(n): values.number(n, v) for n, v in given.items()}
             if checked:
                 self._buffer.log(checked, step)
             return
         try:
-            self._series.log(metrics, step)
+            self._series.log(given, step)
         except MetricError:
-            if not _are_series(metrics):
+            if not _are_series(given):
                 raise
-            self._log_arrays(metrics, step)
+            self._log_arrays(given, step)
 
     def log_metric(self, name: str, value: Any, step: int | None = None) -> None:
         """Record one point of one metric; see `log_metrics`."""
@@ -709,7 +708,7 @@ def _end_of(
 
 
 def _checked_mapping(value: object, what: str) -> Mapping[Any, Any]:
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):  # the first is ten times as fast
         raise InvalidTypeError(f"{what} {value!r:.100} is a {type(value).__name__}; give a mapping of names to numbers")
     return cast("Mapping[Any, Any]", value)
 

@@ -291,7 +291,7 @@ class MetricSummary(SQLModel, table=True):
         Index(
             "metric_summary_highest",
             "metric",
-            Column("best_max").desc(),
+            Column("best_max", NUMBER).desc(),
             sqlite_where=Column("sealed") == 1,
         ),
         Index("metric_summary_lowest", "metric", "best_min", sqlite_where=Column("sealed") == 1),

@@ -44,7 +44,7 @@ def main() -> int:
             bar.update(before + config.training.epochs - bar.n)  # what a failed one left out
     print(f"{len(configs)} experiments in {time.monotonic() - begun:.0f} s")
 
-    answers.show(options.catalog)
+    answers.show(options.catalog, shared.source)
     return 0
 
 

@@ -1,10 +1,15 @@
 """What a catalog can be asked when experiments are a database, and its answers as plain text."""
 
+import shlex
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from crackseg_tracker import Catalog
+
+LABELS = ("name", "description", "tags")
+"""The params that only say what an experiment is called."""
 
 BEST_BY_FEATURES = """\
 select data.value as data, encoder.value as encoder, loss.value as loss,
@@ -14,24 +19,21 @@ join experiments using (experiment_id)
 join params as data using (experiment_id)
 join params as encoder using (experiment_id)
 join params as loss using (experiment_id)
-where best.metric = 'iou' and experiments.status = 'completed'
+where best.metric = 'val/iou' and experiments.status = 'completed'
   and data.name = 'data.source' and encoder.name = 'model.encoder' and loss.name = 'training.loss'
 group by 1, 2, 3
 order by data, best_iou desc"""
 
 
-def show(path: Path) -> None:
-    """Ask the catalog five questions."""
+def show(path: Path, source: str) -> None:
+    """Ask the catalog five questions; what is compared was trained on the same source of data."""
     catalog = Catalog(path)
 
-    ranked = list(catalog.best("iou", limit=5))
-    heading("Best IoU of all experiments")
+    ranked = catalog.best("val/iou", limit=5, tags=[source])
+    heading(f'Best IoU of all experiments tagged "{source}"')
     table(
         ["", "experiment", "IoU", "epoch", "status"],
-        [
-            [place, row.experiment_id, f"{row.value:.3f}", dash(row.step), row.status]
-            for place, row in enumerate(ranked, 1)
-        ],
+        [[place, row.experiment_id, f"{row.value:.3f}", row.step, row.status] for place, row in enumerate(ranked, 1)],
     )
 
     heading('Checkpoints tagged "best"')
@@ -43,36 +45,34 @@ def show(path: Path) -> None:
         ],
     )
 
-    completed = catalog.best("iou", limit=None, status="completed")
-    if len(completed) > 1:
-        first, last = completed[0].experiment_id, completed[-1].experiment_id
-        heading("What differs between the best and the worst of the completed ones")
-        one, other = catalog.params(first), catalog.params(last)
-        table(
-            ["param", first, last],
-            [
-                [name, dash(one.get(name)), dash(other.get(name))]
-                for name in sorted(one.keys() | other.keys())
-                if one.get(name) != other.get(name)
-            ],
-        )
+    completed = catalog.best("val/iou", limit=None, tags=[source], status="completed")
+    best, worst = completed[0].experiment_id, completed[-1].experiment_id
+    heading("What differs between the best and the worst of the completed ones")
+    one, other = catalog.params(best), catalog.params(worst)
+    table(
+        ["param", best, worst],
+        [
+            [name, dash(one.get(name)), dash(other.get(name))]
+            for name in sorted(one.keys() | other.keys())
+            if one.get(name) != other.get(name) and name.split("[")[0] not in LABELS
+        ],
+    )
 
     heading("What failed, and why")
     table(
         ["experiment", "error"],
-        [[row.experiment_id, reason(row.error_message)] for row in catalog.experiments(status="failed")],
+        [[row.experiment_id, last_line(row.error_message)] for row in catalog.experiments(status="failed")],
     )
 
     heading("Which features were worth it? One SQL statement over every experiment:")
-    print(BEST_BY_FEATURES, end="\n\n")
+    print(textwrap.indent(BEST_BY_FEATURES, "  "), end="\n\n")
     answer = catalog.sql(BEST_BY_FEATURES)
     table(answer.columns, answer.rows)
 
-    pictures = list(catalog.artifacts(artifact_type="visualization"))
-    best_picture = [each.path for each in pictures if each.experiment_id == ranked[0].experiment_id]
     heading("Where it all is")
-    table(["", ""], [["catalog", path], ["picture", best_picture[0]]])
-    print(f'\nNow try: sqlite3 {path} "select * from metric_bests"')
+    [picture] = catalog.artifacts("visualization", tags=["best"], experiment_id=best)
+    table(["", ""], [["catalog", path], ["picture of the best", picture.path]])
+    print(f'\nNow try: sqlite3 {shlex.quote(str(path))} "select * from metric_bests"')
 
 
 def heading(text: str) -> None:
@@ -105,6 +105,5 @@ def dash(value: Any) -> Any:
     return "-" if value is None else value
 
 
-def reason(error_message: str | None) -> str:
-    """The last line of a traceback."""
-    return error_message.strip().splitlines()[-1] if error_message else "-"
+def last_line(traceback: str) -> str:
+    return traceback.strip().splitlines()[-1]
