@@ -16,22 +16,26 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 from training import Data, train
 
-from crackseg_tracker import ExperimentTracker
+from crackseg_tracker import ExperimentTracker, TrackerError
 
 CONFIGS = Path(__file__).parent / "configs"
 
 
 def main() -> int:
-    options = arguments()
+    try:
+        demonstrate(arguments())
+    except (cracks.DataError, TrackerError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def demonstrate(options: argparse.Namespace) -> None:
     configs = read_configs(options)
     begun = time.monotonic()
     shared = configs[0].data
     how_many = (shared.train_images, shared.val_images, shared.window, shared.seed)
-    try:
-        split = cracks.load(options.data, *how_many) if options.data else cracks.draw(*how_many)
-    except cracks.DataError as error:
-        print(error, file=sys.stderr)
-        return 2
+    split = cracks.load(options.data, *how_many) if options.data else cracks.draw(*how_many)
     print(f"{len(split.train)} photographs to learn from, {len(split.val)} held out ({shared.source})")
     data = Data(split)
 
@@ -45,7 +49,6 @@ def main() -> int:
     print(f"{len(configs)} experiments in {time.monotonic() - begun:.0f} s")
 
     answers.show(options.catalog, shared.source)
-    return 0
 
 
 def experiment(config: DictConfig, data: Data, options: argparse.Namespace, bar: tqdm) -> None:

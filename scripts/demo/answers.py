@@ -27,26 +27,44 @@ order by data, best_iou desc"""
 
 def show(path: Path, source: str) -> None:
     """Ask the catalog five questions; what is compared was trained on the same source of data."""
-    catalog = Catalog(path)
+    with Catalog(path) as catalog:
+        completed = catalog.best("val/iou", limit=None, tags=["demo", source], status="completed")
+        best, worst = completed[0].experiment_id, completed[-1].experiment_id
 
-    ranked = catalog.best("val/iou", limit=5, tags=[source])
+        show_leaderboard(catalog, source)
+        show_checkpoints(catalog)
+        show_difference(catalog, best, worst)
+        show_failures(catalog)
+        show_sql(catalog)
+
+        heading("Where it all is")
+        pictures = catalog.artifacts("visualization", tags=["best"], experiment_id=best)
+        table(
+            ["", ""],
+            [["catalog", path], *(["picture of the best", each.absolute_path] for each in pictures)],
+        )
+    print(f'\nNow try: sqlite3 {shlex.quote(str(path))} "select * from metric_bests"')
+
+
+def show_leaderboard(catalog: Catalog, source: str) -> None:
     heading(f'Best IoU of all experiments tagged "{source}"')
+    rows = catalog.best("val/iou", limit=5, tags=["demo", source])
     table(
         ["", "experiment", "IoU", "epoch", "status"],
-        [[place, row.experiment_id, f"{row.value:.3f}", row.step, row.status] for place, row in enumerate(ranked, 1)],
+        [[place, row.experiment_id, f"{row.value:.3f}", row.step, row.status] for place, row in enumerate(rows, 1)],
     )
 
+
+def show_checkpoints(catalog: Catalog) -> None:
     heading('Checkpoints tagged "best"')
+    rows = catalog.artifacts(artifact_type="checkpoint", tags=["best"])
     table(
         ["experiment", "file", "bytes", "sha256"],
-        [
-            [row.experiment_id, Path(row.path).name, f"{row.size_bytes:,}", row.sha256[:12]]
-            for row in catalog.artifacts(artifact_type="checkpoint", tags=["best"])
-        ],
+        [[row.experiment_id, Path(row.path).name, size(row.size_bytes), row.sha256[:12]] for row in rows],
     )
 
-    completed = catalog.best("val/iou", limit=None, tags=[source], status="completed")
-    best, worst = completed[0].experiment_id, completed[-1].experiment_id
+
+def show_difference(catalog: Catalog, best: str, worst: str) -> None:
     heading("What differs between the best and the worst of the completed ones")
     one, other = catalog.params(best), catalog.params(worst)
     table(
@@ -58,21 +76,18 @@ def show(path: Path, source: str) -> None:
         ],
     )
 
-    heading("What failed, and why")
-    table(
-        ["experiment", "error"],
-        [[row.experiment_id, last_line(row.error_message)] for row in catalog.experiments(status="failed")],
-    )
 
+def show_failures(catalog: Catalog) -> None:
+    heading("What failed, and why")
+    rows = catalog.experiments(status="failed")
+    table(["experiment", "error"], [[row.experiment_id, last_line(row.error_message)] for row in rows])
+
+
+def show_sql(catalog: Catalog) -> None:
     heading("Which features were worth it? One SQL statement over every experiment:")
     print(textwrap.indent(BEST_BY_FEATURES, "  "), end="\n\n")
     answer = catalog.sql(BEST_BY_FEATURES)
     table(answer.columns, answer.rows)
-
-    heading("Where it all is")
-    [picture] = catalog.artifacts("visualization", tags=["best"], experiment_id=best)
-    table(["", ""], [["catalog", path], ["picture of the best", picture.path]])
-    print(f'\nNow try: sqlite3 {shlex.quote(str(path))} "select * from metric_bests"')
 
 
 def heading(text: str) -> None:
@@ -101,9 +116,13 @@ def is_number(text: str) -> bool:
     return text.replace(",", "").replace(".", "").lstrip("-").isdigit()
 
 
+def size(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
 def dash(value: Any) -> Any:
     return "-" if value is None else value
 
 
 def last_line(traceback: str) -> str:
-    return traceback.strip().splitlines()[-1]
+    return (traceback.strip() or "-").splitlines()[-1]
