@@ -6,8 +6,8 @@ import logging
 import math
 import os
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
@@ -109,7 +109,7 @@ class ExperimentTracker:
         self._database = open_database(settings.locate(catalog))
         if durability == "full":
             self._database.require_full_sync()
-        self._database.on_fork.add(self)
+        self._database.on_fork(self._after_fork)
         self._pending: list[Change] = []
         self._unhashed: list[tuple[Path, fingerprint.FileFacts]] = []
         self._attempt: int | None = None
@@ -127,13 +127,9 @@ class ExperimentTracker:
     def start_experiment(self) -> None:
         """Set the status to running; after an end, this resumes the experiment in a new attempt."""
         self._flush_metrics()
-        with self._database.transaction() as connection:
-            if self._status(connection) in ENDS:
-                self._attempt = None
-            target = self._target(connection)
+        with self._writing(resume=True) as (connection, target):
             if self._status(connection) != "running":
                 changes.StatusChange(status="running").apply(connection, target)
-        self._attempt = target.attempt
         self._write_sidecar()
 
     def complete_experiment(self) -> None:
@@ -273,11 +269,9 @@ class ExperimentTracker:
         values.checked_step(step)
         self._flush_metrics()
         self._write_pending()
-        with self._database.transaction() as connection:
-            target = self._target(connection)
+        with self._writing() as (connection, target):
             metrics.rewind(connection, target.experiment, target.attempt, step)
-        self._attempt = target.attempt
-        self._series.reopen()
+            self._series.reopen()
 
     def log_samples(
         self, samples: Mapping[str, Mapping[str, Any]], step: int | None = None, split: str = "val"
@@ -301,10 +295,8 @@ class ExperimentTracker:
             for sample, results in _checked_mapping(samples, "samples").items()
             for name, value in _checked_mapping(results, f"results of sample {sample!r}").items()
         ]
-        with self._database.transaction() as connection:
-            target = self._target(connection)
+        with self._writing() as (connection, target):
             metrics.log_samples(connection, target.experiment, split, rows, step)
-        self._attempt = target.attempt
 
     # Params, artifacts, tags, description
 
@@ -512,28 +504,38 @@ class ExperimentTracker:
                 f"experiment_dir {str(self._folder)!r} cannot be made ({error.strerror}); give another folder"
             ) from error
 
-    def _target(self, connection: Connection) -> Target:
-        """Give experiment and attempt; the first write of a process begins its attempt."""
-        attempt = self._attempt
-        if attempt is None:
-            attempt = changes.begin_attempt(
-                connection,
-                self._experiment,
-                self._config,
-                environment.capture(),
-                environment.process_facts(),
-                self._redactor,
-            )
-        return Target(self._experiment, attempt)
+    @contextmanager
+    def _writing(self, *, resume: bool = False) -> Generator[tuple[Connection, Target]]:
+        """Hold a transaction with the attempt that it belongs to; the first write of a process begins one.
+
+        Args:
+            resume: Begin a new attempt when the experiment has ended.
+        """
+        database = self._database
+        with database.lock:  # held over the commit too: of two threads, one begins the attempt
+            with database.transaction() as connection:
+                attempt = None if resume and self._status(connection) in ENDS else self._attempt
+                target = Target(self._experiment, attempt or self._new_attempt(connection))
+                yield connection, target
+            self._attempt = target.attempt
+
+    def _new_attempt(self, connection: Connection) -> int:
+        return changes.begin_attempt(
+            connection,
+            self._experiment,
+            self._config,
+            environment.capture(),
+            environment.process_facts(),
+            self._redactor,
+        )
 
     def _begin_attempt(self, metrics: Mapping[str, Any]) -> None:
         """Begin the attempt before the first metric; a call that will be refused must not begin one."""
         if not _are_series(metrics):
             for name, value in metrics.items():
                 values.number(values.checked_name(name), value)
-        with self._database.transaction() as connection:
-            target = self._target(connection)
-        self._attempt = target.attempt
+        with self._writing():
+            pass  # the attempt is all there is to write
 
     def _record(self, change: Change) -> None:
         if self.auto_save:
@@ -542,11 +544,9 @@ class ExperimentTracker:
             self._pending.append(change)
 
     def _write(self, records: Sequence[Change]) -> None:
-        with self._database.transaction() as connection:
-            target = self._target(connection)
+        with self._writing() as (connection, target):
             for change in records:
                 change.apply(connection, target)
-        self._attempt = target.attempt
 
     def _write_pending(self) -> None:
         if self._pending:
@@ -579,14 +579,12 @@ class ExperimentTracker:
     def _end(self, status: str, message: str = "") -> None:
         text = self._redactor.text(_lenient_text(message))
         self._flush_metrics()
-        with self._database.transaction() as connection:
+        with self._writing() as (connection, target):
             before = self._status(connection)
-            target = self._target(connection)
             if before != status:
                 changes.StatusChange(status=status, message=text).apply(connection, target)
             elif text:
                 connection.execute("UPDATE experiment SET error_message = ? WHERE id = ?", (text, self._experiment))
-        self._attempt = target.attempt
         if before in ENDS and before != status:
             logger.warning("%s had ended as %s and is now %s", self.experiment_id, before, status)
         if status == "completed":
@@ -616,7 +614,7 @@ class ExperimentTracker:
         with self._database.lock:
             return reading.metadata(self._database.connection, self._experiment)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: what is pending is the parent's, and a write of the child is an attempt of its own."""
         self._pending = []
         self._unhashed = []

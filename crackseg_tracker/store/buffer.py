@@ -33,7 +33,7 @@ class MetricBuffer:
         self._idle = True
         self._flushing = threading.Lock()
         _buffers.add(self)
-        database.on_fork.add(self)
+        database.on_fork(self._after_fork)
 
     def log(self, values: dict[str, float], step: int | None) -> None:
         """Queue one call; the values are checked already."""
@@ -63,7 +63,7 @@ class MetricBuffer:
             for _ in batch:
                 queue.popleft()
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Leave the queue to the parent, which flushed it before the fork or still has it."""
         self._queue.clear()
         self._thread = None

@@ -7,6 +7,7 @@ parent's locks, and commits of the parent could vanish), so it keeps that open f
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import secrets
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from weakref import WeakSet
+from weakref import WeakMethod, WeakSet
 
 from crackseg_tracker.errors import (
     CatalogBusyError,
@@ -52,8 +53,7 @@ class Database:
         self.lock = threading.RLock()
         #: Who appends to ``metric_recent``: drawn anew in each process.
         self.token = 0
-        #: Called in a forked child, in which nothing known about the catalog holds any more.
-        self.on_fork: WeakSet[Any] = WeakSet()
+        self._fork_listeners: list[WeakMethod[Callable[[], None]]] = []
         self.full_sync = False
         self._connection: sqlite3.Connection | None = None
         _with_fork_hooks.add(self)
@@ -132,6 +132,12 @@ class Database:
             time.sleep(random.uniform(pause / 2, pause))
             pause = min(pause * 1.5, 0.005)
 
+    def on_fork(self, forget: Callable[[], None]) -> None:
+        """Have a bound method called in a forked child, in which nothing known about the catalog holds any more."""
+        with self.lock:
+            self._fork_listeners = [known for known in self._fork_listeners if known() is not None]
+            self._fork_listeners.append(WeakMethod(forget))
+
     def close(self) -> None:
         """Close the connection; the next use opens it again."""
         with self.lock:
@@ -145,8 +151,9 @@ class Database:
             keep_for_ever(self._connection)
         self._connection = None
         self.lock = threading.RLock()  # a thread of the parent may have held the old one
-        for listener in list(self.on_fork):
-            listener.after_fork()
+        for listener in self._fork_listeners:
+            if (forget := listener()) is not None:
+                forget()
 
 
 def open_database(location: Location) -> Database:
@@ -217,5 +224,11 @@ def _after_fork_in_child() -> None:
         database._forget_inherited()  # pyright: ignore[reportPrivateUsage]
 
 
+def _close_all() -> None:
+    for database in list(_with_fork_hooks):
+        database.close()
+
+
+atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -77,9 +77,9 @@ class SeriesWriter:
         #: name -> [metric, last step], for the series that this process may append to.
         self._open: dict[str, list[int]] = {}
         self._unfolded = 0
-        database.on_fork.add(self)
+        database.on_fork(self._after_fork)
 
-    def after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """Know nothing: the parent goes on appending."""
         self._open = {}
         self._unfolded = 0

@@ -56,9 +56,7 @@ def test_a_dropped_index_is_found(altered: Path) -> None:
 
 
 def test_a_changed_index_is_found(altered: Path) -> None:
-    [problem] = differences(
-        altered, "DROP INDEX artifact_by_type", "CREATE INDEX artifact_by_type ON artifact (kind)"
-    )
+    [problem] = differences(altered, "DROP INDEX artifact_by_type", "CREATE INDEX artifact_by_type ON artifact (kind)")
     assert "artifact_by_type" in problem
     assert "declared" in problem
 
