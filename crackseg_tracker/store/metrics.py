@@ -18,6 +18,7 @@ point (6 bytes more each), a queue (a call that returned would not be on disk).
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -27,9 +28,12 @@ from weakref import WeakValueDictionary
 
 from sqlmodel import SQLModel
 
+from crackseg_tracker.errors import CatalogError
 from crackseg_tracker.schema.tables import MetricPoint, MetricRecent, MetricWriter
-from crackseg_tracker.store.database import Database, now
+from crackseg_tracker.store.database import Database, now, translated
 from crackseg_tracker.values import assumed_mode, checked_name, checked_step, number
+
+logger = logging.getLogger("crackseg_tracker")
 
 FOLD_AFTER = 512
 # A statement takes 32,766 parameters; calls of more metrics than this are rare and go the long way.
@@ -92,42 +96,58 @@ class SeriesWriter:
         """Record one call: all of it or nothing, committed on return."""
         if offset_ms is None:
             offset_ms = int(time.time() * 1000) - self._created_ms
-        database = self._database
-        with database.lock:
-            series = self._open
+        with self._database.lock:
             try:
-                known = [series[name] for name in values]
-            except (KeyError, TypeError):
-                known = None
-            if known and len(known) <= WIDEST_CALL:
-                last = max([one[1] for one in known]) if step is None else step - 1
-                at = last + 1 if step is None else step
-                parameters: list[Any] = [self._experiment, at, offset_ms, database.token]
-                for (name, value), one in zip(values.items(), known, strict=True):
-                    if one[1] > last:
-                        break
-                    parameters.append(one[0])
-                    parameters.append(value if type(value) is float else number(name, value))
-                else:
-                    if self._append(_append_sql(len(known)), parameters):
-                        for one in known:
-                            one[1] = at
-                        self._unfolded += len(known)
-                        if self._unfolded >= FOLD_AFTER:
-                            self.fold()
-                        return
-            self._log_the_long_way(values, step, offset_ms)
+                if not self._appended(values, step, offset_ms):
+                    self._log_the_long_way(values, step, offset_ms)
+            except BaseException:
+                # Ctrl-C may come between a commit and the note of its step; a rolled back transaction opened nothing.
+                self._open = {}
+                raise
+            if self._unfolded >= FOLD_AFTER:
+                self._fold_or_warn()
+
+    def _appended(self, values: Mapping[str, Any], step: int | None, offset_ms: int) -> bool:
+        """Take the short way, if it is open to all the metrics of the call: one statement, in autocommit."""
+        series = self._open
+        try:
+            known = [series[name] for name in values]
+        except (KeyError, TypeError):
+            return False
+        if not 0 < len(known) <= WIDEST_CALL:
+            return False
+        last = max([one[1] for one in known]) if step is None else step - 1
+        step = last + 1
+        parameters: list[Any] = [self._experiment, step, offset_ms, self._database.token]
+        for (name, value), one in zip(values.items(), known, strict=True):
+            if one[1] > last:
+                return False
+            parameters.append(one[0])
+            parameters.append(value if type(value) is float else number(name, value))
+        if not self._append(_append_sql(len(known)), parameters):
+            return False
+        for one in known:
+            one[1] = step
+        self._unfolded += len(known)
+        return True
 
     def _append(self, sql: str, parameters: list[Any]) -> bool:
-        """Append in autocommit, or within the transaction of a batch. False when the token is not ours any more."""
+        """Run the statement. False when the token is not ours any more, or when the long way has to find the fault."""
         connection = self._database.connection
         try:
             return connection.execute(sql, parameters).rowcount > 0
         except Exception as error:
-            # 5: locked, wait for it. Anything else: the long way finds the same fault again, or mends it.
             if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != 5 or connection.in_transaction:
                 return False
+        with translated(self._database.path):  # 5: locked by another process, so wait
             return self._database.retrying(lambda: connection.execute(sql, parameters)).rowcount > 0
+
+    def _fold_or_warn(self) -> None:
+        try:
+            self.fold()
+        except CatalogError as error:
+            # The call's points are committed all the same; the next call folds.
+            logger.warning("points could not be folded yet: %s", error)
 
     def _log_the_long_way(self, values: Mapping[str, Any], step: int | None, offset_ms: int) -> None:
         checked = {checked_name(n): v if type(v) is float else number(n, v) for n, v in values.items()}
@@ -137,12 +157,8 @@ class SeriesWriter:
         if database.connection.in_transaction:
             self._write_step(database.connection, checked, step, offset_ms)
             return
-        try:
-            with database.transaction() as connection:
-                self._write_step(connection, checked, step, offset_ms)
-        except BaseException:
-            self._open = {}  # what a rolled back transaction opened is not open
-            raise
+        with database.transaction() as connection:
+            self._write_step(connection, checked, step, offset_ms)
 
     def _write_step(
         self, connection: Connection, values: Mapping[str, float], step: int | None, offset_ms: int
