@@ -79,6 +79,9 @@ class Database:
             self.retrying(lambda: connection.execute("PRAGMA synchronous").fetchone())
             connection.execute(f"PRAGMA synchronous = {'FULL' if self.full_sync else 'NORMAL'}")
             connection.execute("PRAGMA foreign_keys = ON")
+            # A call dirties one page, and the same few pages again and again: a checkpoint costs the same two syncs for
+            # 2,000 frames (8 MB of WAL) as for the usual 1,000, and comes half as often.
+            connection.execute("PRAGMA wal_autocheckpoint = 2000")
             connection.execute("PRAGMA trusted_schema = OFF")
         self.token = secrets.randbits(62)
         return connection

@@ -406,9 +406,11 @@ def report_best(
             (experiment, metric),
         )
         if abs(value) < float("inf"):
+            # A training repeats its best at every epoch: the step stays that at which the value was first reported.
             connection.execute(
-                "UPDATE metric_summary SET reported_step = ?, reported_value = ? WHERE experiment = ? AND metric = ?",
-                (epoch, value, experiment, metric),
+                "UPDATE metric_summary SET reported_step = ?, reported_value = ? WHERE experiment = ? AND metric = ? "
+                "AND reported_value IS NOT ?",
+                (epoch, value, experiment, metric, value),
             )
 
 
@@ -442,11 +444,13 @@ def rewind(connection: Connection, experiment: int, attempt: int | None, step: i
         (at, experiment, step),
     ).fetchall()
     for (metric,) in set(reports):
-        found = connection.execute(
-            f"SELECT step, value FROM metric_report WHERE experiment = ? AND metric = ? AND superseded_at IS NULL "
-            f"AND {_FINITE} ORDER BY id DESC LIMIT 1",
+        left = connection.execute(
+            "SELECT step, value FROM metric_report WHERE experiment = ? AND metric = ? AND superseded_at IS NULL "
+            f"AND {_FINITE} ORDER BY id",
             (experiment, metric),
-        ).fetchone()
+        ).fetchall()
+        same = list(itertools.takewhile(lambda report: report[1] == left[-1][1], reversed(left)))
+        found = same[-1] if same else None
         connection.execute(
             "UPDATE metric_summary SET reported_step = ?, reported_value = ? WHERE experiment = ? AND metric = ?",
             (*(found or (None, None)), experiment, metric),

@@ -169,8 +169,7 @@ _operation = st.one_of(
 )
 
 
-@_settings
-@settings(max_examples=120)
+@settings(_settings, max_examples=120)
 @given(
     operations=st.lists(_operation, min_size=1, max_size=25), durability=st.sampled_from(["normal", "full", "buffered"])
 )
@@ -234,8 +233,7 @@ def test_the_catalog_agrees_with_a_dictionary(
     compare(catalog_path, experiment_id, model)
 
 
-@_settings
-@settings(max_examples=60)
+@settings(_settings, max_examples=60)
 @given(values=st.lists(st.floats(), min_size=1, max_size=40))
 def test_every_float_comes_back_bit_for_bit(new_tracker: NewTracker, catalog_path: Path, values: list[float]) -> None:
     """Promise 17: on every path that a value can take."""
