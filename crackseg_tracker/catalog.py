@@ -290,7 +290,7 @@ def _words(value: Words | None, what: str) -> list[str]:
         return []
     words: Iterable[Any] = [value] if isinstance(value, str) else value
     try:
-        return [values.checked_text(word, what) for word in words]
+        return [values.checked_text(word, what, empty=True) for word in words]
     except TypeError as error:
         if isinstance(error, InvalidTypeError):
             raise

@@ -203,13 +203,12 @@ class ExperimentTracker:
         given: Mapping[str, Any] = _checked_mapping(metrics, "metrics")
         if self._attempt is None:
             self._begin_attempt(given)
-        if self._buffer is not None:
-            checked = {values.checked_name(n): values.number(n, v) for n, v in given.items()}
-            if checked:
-                self._buffer.log(checked, step)
-            return
         try:
-            self._series.log(given, step)
+            if self._buffer is None:
+                self._series.log(given, step)
+            else:
+                checked = {values.checked_name(n): values.number(n, v) for n, v in given.items()}
+                self._buffer.log(checked, step)
         except MetricError:
             if not _are_series(given):
                 raise

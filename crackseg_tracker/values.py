@@ -155,7 +155,7 @@ def number(name: str, value: object) -> float:
             plain = item()
             if isinstance(plain, (float, int)):
                 return float(plain)
-            if plain is not value:
+            if type(plain) is not type(value):  # numpy's longdouble gives itself
                 return number(name, plain)
         if hasattr(value, "__float__") or hasattr(value, "__index__"):
             return float(cast(Any, value))

@@ -449,11 +449,14 @@ def rewind(connection: Connection, experiment: int, attempt: int | None, step: i
             f"AND {_FINITE} ORDER BY id",
             (experiment, metric),
         ).fetchall()
-        same = list(itertools.takewhile(lambda report: report[1] == left[-1][1], reversed(left)))
-        found = same[-1] if same else None
+        step_of_last, last = left[-1] if left else (None, None)
+        for earlier_step, value in reversed(left):
+            if value != last:
+                break
+            step_of_last = earlier_step
         connection.execute(
             "UPDATE metric_summary SET reported_step = ?, reported_value = ? WHERE experiment = ? AND metric = ?",
-            (*(found or (None, None)), experiment, metric),
+            (step_of_last, last, experiment, metric),
         )
 
 

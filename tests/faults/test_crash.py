@@ -220,23 +220,19 @@ def _strace_or_skip() -> str:
     return strace
 
 
-@pytest.mark.parametrize("durability", ["normal", "full"])
-@pytest.mark.parametrize("write", [1, 6, 40, 75, 100, 130, 180])
+# A whole life makes some 390 writes: the creation 67, the tracker's first 40, a call of log_metrics 2, a fold 20, and
+# the last are the checkpoint at the end.
+@pytest.mark.parametrize(
+    ("write", "durability"),
+    [*((k, "normal") for k in (1, 30, 66, 90, 151, 201, 295, 320, 336, 365)), (90, "full"), (201, "full")],
+)
 def test_killed_inside_a_call_at_the_kth_write(tmp_path: Path, catalog_path: Path, write: int, durability: str) -> None:
     """Promises 1 and 2: a kill in the middle of a commit, a creation or a checkpoint leaves a whole catalog."""
-    if durability == "full" and write not in (40, 130):
-        pytest.skip("two values are enough for the other mode of syncing")
-    if write > 6:
-        ExperimentTracker(tmp_path / "other", "other", catalog=catalog_path).close()
-        ask(catalog_path, "DELETE FROM experiment WHERE 0")
-    strace = _strace_or_skip()
-    under = [strace, "-f", "-qq", "-o", os.devnull, "-e", "trace=pwrite64"]
+    under = [_strace_or_skip(), "-f", "-qq", "-o", os.devnull, "-e", "trace=pwrite64"]
     under += ["-e", f"inject=pwrite64:signal=SIGKILL:when={write}"]
     code, acknowledged = run_victim(tmp_path, catalog_path, durability=durability, under=under)
-    assert code in (-signal.SIGKILL, 128 + signal.SIGKILL, 0)
-    if code == 0:
-        assert len(acknowledged) == _CALLS
-    if catalog_path.exists():
-        print(f"write {write}: {len(acknowledged)} calls acknowledged")
+    assert code in (-signal.SIGKILL, 128 + signal.SIGKILL, 0)  # 0: fewer writes than that, with another SQLite
+    assert code != 0 or len(acknowledged) == _CALLS
+    print(f"{len(acknowledged)} calls acknowledged")  # shown on failure
     assert_all_there(catalog_path, acknowledged)
     assert_usable(tmp_path, catalog_path)
