@@ -20,6 +20,12 @@ from omegaconf import OmegaConf
 from crackseg_tracker import Catalog, ExperimentExistsError, ExperimentTracker
 
 Maker = Callable[..., ExperimentTracker]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 SIDECAR = "experiment_tracker.json"
 KEPT = "experiment_tracker.origin.json"
 LARGE = 5 * 1024 * 1024  # beyond what is hashed at once
@@ -102,7 +108,7 @@ def test_an_end_inside_the_block_stands(new_tracker: Maker, catalog_path: Path) 
 
 
 def test_an_end_inside_a_block_that_raises_stands(new_tracker: Maker, catalog_path: Path) -> None:
-    with pytest.raises(ValueError, match="late"), new_tracker() as tracker:
+    with pytest.raises(ValueError, match="late"), new_tracker() as tracker:  # noqa: PT012
         tracker.complete_experiment()
         raise ValueError("late")
     assert tracker.metadata.status == "completed"
@@ -558,7 +564,7 @@ def test_the_file_has_the_shape_of_the_origin(new_tracker: Maker) -> None:
     assert (data["project"], data["error_message"]) == ("roads", "")
     for name in ("timestamp", "created_at", "completed_at", "updated_at"):
         assert datetime.fromisoformat(data[name]).tzinfo is not None
-    assert os.listdir(tracker.experiment_dir) == [SIDECAR]
+    assert names(tracker.experiment_dir) == [SIDECAR]
 
 
 @posix
@@ -594,7 +600,7 @@ def test_a_file_that_cannot_be_written_is_no_error(
     tracker.complete_experiment()
     assert tracker.metadata.status == "completed"
     assert "No space left" in caplog.text
-    assert os.listdir(tracker.experiment_dir) == []
+    assert names(tracker.experiment_dir) == []
 
 
 def test_the_origins_file_is_imported_and_kept(new_tracker: Maker, catalog_path: Path, tmp_path: Path) -> None:
@@ -638,7 +644,7 @@ def test_the_origins_file_is_imported_and_kept(new_tracker: Maker, catalog_path:
     assert (folder / KEPT).read_text() == text
     assert sidecar(tracker)["status"] == "running"
     tracker.complete_experiment()
-    assert sorted(os.listdir(folder)) == [SIDECAR, KEPT]
+    assert sorted(names(folder)) == [SIDECAR, KEPT]
     assert (folder / KEPT).read_text() == text
 
 
@@ -661,7 +667,7 @@ def test_our_own_file_is_not_kept(new_tracker: Maker) -> None:
     tracker = new_tracker()
     tracker.start_experiment()
     tracker.complete_experiment()
-    assert os.listdir(tracker.experiment_dir) == [SIDECAR]
+    assert names(tracker.experiment_dir) == [SIDECAR]
 
 
 # Where things are
@@ -700,7 +706,7 @@ def test_a_change_of_directory_moves_nothing(tmp_path: Path, monkeypatch: pytest
     with tracker:
         tracker.log_metrics({"loss": 0.5})
         tracker.add_artifact("here", "metrics", "metrics.json")
-    assert os.listdir(elsewhere) == []
+    assert names(elsewhere) == []
     assert (start / "outputs" / "unet" / SIDECAR).exists()
     assert ask(start / "data" / "catalog.db", "SELECT status FROM experiments") == [("completed",)]
     assert ask(start / "data" / "catalog.db", "SELECT absolute_path FROM artifacts") == [
