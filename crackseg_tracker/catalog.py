@@ -241,11 +241,12 @@ class Catalog:
                 cursor = connection.execute(query, params)
                 columns = [c[0] for c in cursor.description or ()]
                 return Result(columns, cursor.fetchall())
-            except (sqlite3.Error, sqlite3.Warning) as error:
+            except (sqlite3.Error, sqlite3.Warning, ValueError, TypeError, OverflowError) as error:
                 reason = str(error)
                 if "not authorized" in reason or "prohibited" in reason:
                     reason += " (a question is one SELECT: it cannot write, attach or set pragmas)"
-                raise QueryError(f"{reason} in: {query:.500}") from error
+                shown = query[:500].encode(errors="backslashreplace").decode()
+                raise QueryError(f"{reason} in: {shown}") from error
 
     def check(self) -> list[str]:
         """Prove that the catalog is whole: a list of problems, [] when there is none. Reads every row once."""

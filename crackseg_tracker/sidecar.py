@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from crackseg_tracker.folders import make_private_folder
 from crackseg_tracker.schema import STATUSES
 
 FILE = "experiment_tracker.json"
@@ -91,7 +92,7 @@ def write(folder: Path, metadata: dict[str, Any]) -> None:
     Raises:
         OSError: When the folder cannot be written.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(folder)
     target = folder / FILE
     if is_foreign(folder, metadata["experiment_id"]):
         _keep(target)

@@ -21,6 +21,7 @@ from crackseg_tracker.errors import (
     InvalidValueError,
     MetricError,
 )
+from crackseg_tracker.folders import make_private_folder
 from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.rows import Metadata
 from crackseg_tracker.schema import ENDS
@@ -98,6 +99,8 @@ class ExperimentTracker:
         self.experiment_name = values.checked_text(name, "experiment_name")
         if durability not in ("normal", "full", "buffered"):
             raise InvalidValueError(f'durability {durability!r} is unknown; give "normal", "full" or "buffered"')
+        if "\0" in str(experiment_dir):
+            raise InvalidValueError(f"experiment_dir {str(experiment_dir)!r} has a NUL character; give a path")
         for text, what in ((project, "project"), (group, "group")):
             if text is not None:
                 values.checked_text(text, what)
@@ -202,6 +205,9 @@ class ExperimentTracker:
             step = values.checked_step(step)
         given: Mapping[str, Any] = _checked_mapping(metrics, "metrics")
         if self._attempt is None:
+            if _are_series(given):
+                self._log_arrays(given, step)
+                return
             self._begin_attempt(given)
         try:
             if self._buffer is None:
@@ -344,6 +350,7 @@ class ExperimentTracker:
 
     def get_artifacts_by_type(self, artifact_type: str) -> list[str]:
         """Give the paths of a type as they were given, oldest first; [] for an unknown type."""
+        values.checked_text(artifact_type, "artifact_type", empty=True)
         with self._with_pending() as connection:
             return [
                 path
@@ -497,7 +504,7 @@ class ExperimentTracker:
 
     def _make_folder(self) -> None:
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self._folder)
         except OSError as error:
             raise InvalidValueError(
                 f"experiment_dir {str(self._folder)!r} cannot be made ({error.strerror}); give another folder"
@@ -530,9 +537,8 @@ class ExperimentTracker:
 
     def _begin_attempt(self, metrics: Mapping[str, Any]) -> None:
         """Begin the attempt before the first metric; a call that will be refused must not begin one."""
-        if not _are_series(metrics):
-            for name, value in metrics.items():
-                values.number(values.checked_name(name), value)
+        for name, value in metrics.items():
+            values.number(values.checked_name(name), value)
         with self._writing():
             pass  # the attempt is all there is to write
 
@@ -586,7 +592,7 @@ class ExperimentTracker:
                 connection.execute("UPDATE experiment SET error_message = ? WHERE id = ?", (text, self._experiment))
         if before in ENDS and before != status:
             logger.warning("%s had ended as %s and is now %s", self.experiment_id, before, status)
-        if status == "completed":
+        if status == "completed" and not self._pending:
             self._finish_digests()
         self._write_sidecar()
 
@@ -594,14 +600,15 @@ class ExperimentTracker:
         return connection.execute("SELECT status FROM experiment WHERE id = ?", (self._experiment,)).fetchone()[0]
 
     def _finish_digests(self) -> None:
-        unhashed, self._unhashed = self._unhashed, []
         found = [
             changes.DigestChange(absolute_path=str(path), before=facts, facts=done)
-            for path, facts in unhashed
+            for path, facts in self._unhashed
             if (done := fingerprint.digest(path, facts)).digest_state != "pending"
         ]
         if found:
             self._write(found)
+        # A file that changed since it was recorded stays "pending": its digest would be of something else.
+        self._unhashed = []
 
     def _write_sidecar(self) -> None:
         try:

@@ -16,6 +16,7 @@ from crackseg_tracker.errors import (
     ForeignCatalogError,
     NewerCatalogError,
 )
+from crackseg_tracker.folders import make_private_folder
 from crackseg_tracker.settings import Location
 from crackseg_tracker.store.locks import creation_lock
 
@@ -38,6 +39,9 @@ def recognise(path: Path) -> int | None:
             return None
         connection = sqlite3.connect(f"file:{quote(os.fspath(path))}?mode=ro&immutable=1", uri=True)
         try:
+            # A process killed within a checkpoint leaves a header that counts more pages than the file has; the
+            # -wal, which is not looked at here, has them. This setting makes SQLite read the header all the same.
+            connection.execute("PRAGMA writable_schema = ON")
             application = connection.execute("PRAGMA application_id").fetchone()[0]
             version = connection.execute("PRAGMA user_version").fetchone()[0]
         finally:
@@ -71,7 +75,7 @@ def ensure(location: Location) -> None:
     if recognise(path) == schema.VERSION:
         return
     try:
-        _make_private_folder(path.parent)
+        make_private_folder(path.parent)
         with creation_lock(path):
             version = recognise(path)
             if version is None:
@@ -84,14 +88,6 @@ def ensure(location: Location) -> None:
             f"the catalog {path} cannot be created ({error.strerror or error}); choose another path with catalog= "
             "or CRACKSEG_TRACKER_CATALOG"
         ) from error
-
-
-def _make_private_folder(folder: Path) -> None:
-    """Create the folder and its missing parents, each 0700 (``Path.mkdir(parents=True)`` gives only the last)."""
-    if folder.is_dir():
-        return
-    _make_private_folder(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _create(path: Path) -> None:

@@ -85,8 +85,7 @@ def run_victim(
             _LIFE,
             *map(str, (tmp_path / "victim", catalog, artifact, kill_after, durability)),
         ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         timeout=120,
         check=False,
     )

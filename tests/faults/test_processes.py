@@ -227,6 +227,7 @@ def test_fork_while_other_threads_log(new_tracker: NewTracker, catalog_path: Pat
         while not stop.is_set():
             tracker.log_metrics({f"thread-{thread}": 1.0})
             logged[thread] += 1
+            time.sleep(0.001)  # a training step: without any pause the child would wait for the lock, not for the fork
 
     threads = [threading.Thread(target=train, args=(n,)) for n in range(2)]
     for thread in threads:
