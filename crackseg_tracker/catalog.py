@@ -224,8 +224,7 @@ class Catalog:
                 for name in _words(metric, "metric"):
                     number, _ = self._metric(connection, name)
                     last = values.MAX_STEP if stop is None else stop - 1
-                    points = reading.curve(connection, experiment, number, start, last)
-                    rows += [PointRow(experiment_id, name, step, value) for step, value in points]
+                    rows += reading.curve(connection, (experiment, experiment_id), (number, name), start, last)
         return Result(PointRow._fields, rows)
 
     def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> Result[Any]:

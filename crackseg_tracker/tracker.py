@@ -571,6 +571,7 @@ class ExperimentTracker:
         if len(set(lengths.values())) > 1:
             raise MetricError(f"series of unequal lengths: {lengths}; give equal ones, or one call each")
         count = next(iter(lengths.values()))
+        self._flush_metrics()  # what is queued comes first
         start = max(self._series.next_step(name) for name in series) if step is None else step
         steps = range(start, start + count)
         self._log_bulk({name: _points(self._series, name, steps, v, None) for name, v in series.items()})

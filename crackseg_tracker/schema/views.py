@@ -12,6 +12,9 @@ from __future__ import annotations
 
 CONTRACT_VERSION = 1
 
+# In metric_bests, likely() only makes an expression of a column: SQLite merges the three parts in the order of their
+# indexes, without sorting them all, only when none of them is a bare column where another is an expression.
+
 # NaN is stored as NULL, and 9e999 is SQLite's way to write infinity.
 _FINITE = "abs(value) < 9e999"
 
@@ -96,13 +99,13 @@ SELECT e.experiment_id, n.name AS metric, s.count, s.non_finite_count, s.first_n
 FROM _summary AS s JOIN experiment AS e ON e.id = s.experiment JOIN metric_name AS n ON n.id = s.metric
 WHERE e.deleted_at IS NULL AND s.count > 0""",
     "metric_bests": """
-SELECT n.name AS metric, e.experiment_id, e.experiment_name, e.project, e.status, n.mode, s.best_max AS value,
+SELECT n.name AS metric, e.experiment_id, e.experiment_name, e.project, e.status, n.mode, likely(s.best_max) AS value,
   CASE WHEN s.best_max = s.max_value THEN s.max_step ELSE s.reported_step END AS step,
   CASE WHEN s.best_max = s.max_value THEN 'logged' ELSE 'reported' END AS source, e.id AS experiment_number
 FROM metric_name AS n JOIN metric_summary AS s ON s.metric = n.id JOIN experiment AS e ON e.id = s.experiment
 WHERE n.mode = 'max' AND s.sealed = 1 AND s.best_max IS NOT NULL AND e.deleted_at IS NULL
 UNION ALL
-SELECT n.name, e.experiment_id, e.experiment_name, e.project, e.status, n.mode, s.best_min,
+SELECT n.name, e.experiment_id, e.experiment_name, e.project, e.status, n.mode, likely(s.best_min),
   CASE WHEN s.best_min = s.min_value THEN s.min_step ELSE s.reported_step END,
   CASE WHEN s.best_min = s.min_value THEN 'logged' ELSE 'reported' END, e.id
 FROM metric_name AS n JOIN metric_summary AS s ON s.metric = n.id JOIN experiment AS e ON e.id = s.experiment

@@ -10,7 +10,7 @@ from math import nan
 from sqlite3 import Connection
 from typing import Any
 
-from crackseg_tracker.rows import ArtifactRow, BestRow, ExperimentRow, Metadata, TagRow
+from crackseg_tracker.rows import ArtifactRow, BestRow, ExperimentRow, Metadata, PointRow, TagRow
 
 
 class Filters:
@@ -134,17 +134,24 @@ def tags(connection: Connection) -> list[TagRow]:
     ]
 
 
-def curve(connection: Connection, experiment: int, metric: int, start: int, last: int) -> list[tuple[int, float]]:
+def curve(
+    connection: Connection, experiment: tuple[int, str], metric: tuple[int, str], start: int, last: int
+) -> list[PointRow]:
     """Read one curve in order of steps: what was folded, then what is recent (always beyond it)."""
-    key = (experiment, metric, start, last)
+    key = (experiment[1], metric[1], experiment[0], metric[0], start, last)
     condition = "WHERE experiment = ? AND metric = ? AND step BETWEEN ? AND ? ORDER BY step"
     connection.execute("BEGIN")  # a fold between the two SELECTs would show points twice, or not at all
     try:
-        found = connection.execute(f"SELECT step, value FROM metric_point {condition}", key).fetchall()
-        found += connection.execute(f"SELECT step, value FROM metric_recent {condition}", key).fetchall()
+        found = connection.execute(f"SELECT ?, ?, step, value FROM metric_point {condition}", key).fetchall()
+        found += connection.execute(f"SELECT ?, ?, step, value FROM metric_recent {condition}", key).fetchall()
+        has_nan = connection.execute(
+            "SELECT non_finite_count > 0 FROM _summary WHERE experiment = ? AND metric = ?", (experiment[0], metric[0])
+        ).fetchone()
     finally:
         connection.execute("COMMIT")
-    return [(step, nan if value is None else value) for step, value in found]
+    if has_nan and has_nan[0]:
+        found = [row if row[3] is not None else (*row[:3], nan) for row in found]
+    return list(map(PointRow._make, found))
 
 
 def column(connection: Connection, sql: str) -> list[str]:
