@@ -576,7 +576,7 @@ class ExperimentTracker:
         steps = range(start, start + count)
         self._log_bulk({name: _points(self._series, name, steps, v, None) for name, v in series.items()})
 
-    def _log_bulk(self, series: dict[str, list[metrics.Point]]) -> None:
+    def _log_bulk(self, series: dict[str, metrics.Points]) -> None:
         if self._attempt is None:
             self._begin_attempt({})
         self._flush_metrics()
@@ -735,24 +735,25 @@ def _are_series(metrics: Mapping[Any, Any]) -> bool:
     )
 
 
-def _points(series: metrics.SeriesWriter, name: str, steps: Any, numbers: Any, times: Any) -> list[metrics.Point]:
+def _points(series: metrics.SeriesWriter, name: str, steps: Any, numbers: Any, times: Any) -> metrics.Points:
     values.checked_name(name)
-    all_steps, all_values = values.steps_of(steps), values.numbers(name, numbers)
-    if times is None:
-        now = series.offset_ms()
-        offsets = [now] * len(all_steps)
-    else:
-        moments = values.numbers("times", times)
-        for moment in moments:
-            if not -1e11 < moment < 1e11:
-                raise MetricError(f"time {moment} is not a Unix time in seconds; give time.time() or the like")
-        offsets = [series.offset_ms(moment) for moment in moments]
-    if not len(all_steps) == len(all_values) == len(offsets):
+    points = metrics.Points(values.steps_of(steps), values.numbers(name, numbers), _offsets(series, times))
+    if not points.offsets_ms and times is None:
+        points = points._replace(offsets_ms=[series.offset_ms()] * len(points.steps))
+    counts = [len(column) for column in points]
+    if len(set(counts)) > 1:
         raise MetricError(
-            f"metric {name!r}: {len(all_steps)} steps, {len(all_values)} values and {len(offsets)} times; "
-            "give as many of each"
+            f"metric {name!r}: {counts[0]} steps, {counts[1]} values and {counts[2]} times; give as many of each"
         )
-    return [metrics.Point(*point) for point in zip(all_steps, all_values, offsets, strict=True)]
+    return points
+
+
+def _offsets(series: metrics.SeriesWriter, times: Any) -> list[int]:
+    moments = [] if times is None else values.numbers("times", times)
+    for moment in moments:
+        if not -1e11 < moment < 1e11:
+            raise MetricError(f"time {moment} is not a Unix time in seconds; give time.time() or the like")
+    return [series.offset_ms(moment) for moment in moments]
 
 
 def _inside(path: Path, folder: Path) -> str | None:

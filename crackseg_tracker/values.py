@@ -171,7 +171,9 @@ def numbers(name: str, values: object) -> list[float]:
     plain = _plain_sequence(values)
     if plain is None:
         raise MetricError(f"metric {name!r}: a {type(values).__name__} is given where a series is meant; give a list")
-    return [v if type(v) is float else number(name, v) for v in plain]
+    if set(map(type, plain)) == {float}:  # one pass in C: most series are long and plain
+        return list(plain)
+    return [number(name, v) for v in plain]
 
 
 def steps_of(values: object) -> list[int]:
@@ -184,6 +186,8 @@ def steps_of(values: object) -> list[int]:
     plain = _plain_sequence(values)
     if plain is None:
         raise InvalidTypeError(f"steps are a {type(values).__name__}; give a list of whole numbers")
+    if set(map(type, plain)) == {int} and min(plain) >= 0 and max(plain) <= MAX_STEP:
+        return list(plain)
     return [checked_step(s) for s in plain]
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import operator
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -42,12 +43,12 @@ WIDEST_CALL = 256
 _FINITE = "abs(value) < 9e999"
 
 
-class Point(NamedTuple):
-    """One point of a series, as bound to the statements: NaN is NULL in the file."""
+class Points(NamedTuple):
+    """Points of one series as columns of one length; NaN is NULL in the file."""
 
-    step: int
-    value: float
-    offset_ms: int
+    steps: Sequence[int]
+    values: Sequence[float]
+    offsets_ms: Sequence[int]
 
 
 @cache
@@ -61,10 +62,8 @@ def _append_sql(count: int) -> str:
     )
 
 
-_UPSERT = (
-    "INSERT INTO metric_point (experiment, metric, step, value, offset_ms) VALUES (?, ?, ?, ?, ?) "
-    "ON CONFLICT DO UPDATE SET value = excluded.value, offset_ms = excluded.offset_ms"
-)
+_INSERT = "INSERT INTO metric_point (experiment, metric, step, value, offset_ms) VALUES (?, ?, ?, ?, ?)"
+_UPSERT = f"{_INSERT} ON CONFLICT DO UPDATE SET value = excluded.value, offset_ms = excluded.offset_ms"
 
 
 class SeriesWriter:
@@ -165,16 +164,16 @@ class SeriesWriter:
             lasts = [self._last_step(connection, metric) for metric in metrics.values()]
             step = checked_step(max(lasts) + 1)
         for name, value in values.items():
-            self._write_series(connection, name, metrics[name], [Point(step, value, offset_ms)])
+            self._write_series(connection, name, metrics[name], Points([step], [value], [offset_ms]))
 
-    def log_many(self, series: Mapping[str, Sequence[Point]]) -> None:
+    def log_many(self, series: Mapping[str, Points]) -> None:
         """Record whole series in one transaction; a later point of the same step wins."""
         database = self._database
         try:
             with database.transaction() as connection:
                 self._adopt(connection)
                 for name, points in series.items():
-                    if points:
+                    if points.steps:
                         self._write_series(connection, name, intern(connection, name), points)
         except BaseException:
             self._open = {}
@@ -222,22 +221,23 @@ class SeriesWriter:
         ).fetchone()
         return -1 if row is None or row[0] is None else row[0]
 
-    def _write_series(self, connection: Connection, name: str, metric: int, points: Sequence[Point]) -> None:
+    def _write_series(self, connection: Connection, name: str, metric: int, points: Points) -> None:
         """Write points of one series into ``metric_point`` and its summary."""
         experiment = self._experiment
         ensure_summary(connection, experiment, metric)
-        last = self._last_step(connection, metric)
-        is_extension = points[0].step > last and all(a.step < b.step for a, b in itertools.pairwise(points))
-        covered = not is_extension and len(points) == 1 and _is_covered(connection, experiment, metric, points[0])
-        connection.executemany(_UPSERT, [(experiment, metric, p.step, p.value, p.offset_ms) for p in points])
-        if is_extension:
+        steps = points.steps
+        extends = steps[0] > self._last_step(connection, metric) and all(map(operator.lt, steps, steps[1:]))
+        covered = not extends and len(steps) == 1 and _is_covered(connection, experiment, metric, points)
+        rows = zip(itertools.repeat(experiment), itertools.repeat(metric), *points, strict=False)
+        connection.executemany(_INSERT if extends else _UPSERT, rows)
+        if extends:
             extend_summary(connection, experiment, metric)
         elif not covered:
             summarise_again(connection, experiment, metric)
         self._open[name] = [metric, self._last_step(connection, metric)]
 
 
-def _is_covered(connection: Connection, experiment: int, metric: int, point: Point) -> bool:
+def _is_covered(connection: Connection, experiment: int, metric: int, point: Points) -> bool:
     """Tell whether overwriting this point leaves the summary as it is: it holds nothing of it before or after."""
     return bool(
         connection.execute(
@@ -245,7 +245,7 @@ def _is_covered(connection: Connection, experiment: int, metric: int, point: Poi
             "WHERE s.experiment = ?1 AND s.metric = ?2 AND p.step = ?3 AND abs(p.value) < 9e999 "
             "AND ?3 NOT IN (s.first_step, s.last_step, s.min_step, s.max_step) "
             "AND ?4 > s.min_value AND ?4 < s.max_value",
-            (experiment, metric, point.step, point.value),
+            (experiment, metric, point.steps[0], point.values[0]),
         ).fetchone()
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from crackseg_tracker import Catalog, ExperimentTracker
+from crackseg_tracker.errors import MetricError
 
 NewTracker = Callable[..., ExperimentTracker]
 PROCESSES = 8
@@ -351,10 +353,8 @@ def test_a_call_that_cannot_be_recorded_does_not_hold_up_the_others(
     tracker.log_metrics({"full": 1.0}, step=2**63 - 1)
     tracker.log_metrics({"full": 2.0})
     tracker.log_metrics({"x": 3.0})
-    try:
+    with contextlib.suppress(MetricError):  # it may raise or warn
         tracker.save()
-    except ValueError as error:
-        assert "step" in str(error)
     tracker.log_metrics({"x": 4.0})
     tracker.save()
     assert ask(catalog_path, "SELECT step, value FROM metrics WHERE metric = 'x' ORDER BY 1") == [(0, 3.0), (1, 4.0)]
