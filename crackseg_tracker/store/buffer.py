@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from weakref import WeakSet
 
+from crackseg_tracker.errors import MetricError
 from crackseg_tracker.store.database import Database
 from crackseg_tracker.store.metrics import SeriesWriter
 
@@ -56,7 +57,11 @@ class MetricBuffer:
             try:
                 with self._database.transaction():
                     for values, step, moment in batch:
-                        writer.log(values, step, writer.offset_ms(moment))
+                        try:
+                            writer.log(values, step, writer.offset_ms(moment))
+                        except MetricError as error:
+                            # Only the step after 2^63-1 is found out so late. It must not hold up what follows.
+                            logger.warning("metrics %s were dropped: %s", values, error)
             except BaseException:
                 writer.reopen()
                 raise

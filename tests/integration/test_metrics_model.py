@@ -71,7 +71,7 @@ class Model:
         return pick(finite, key=lambda point: point[1], default=None)
 
     def best(self, name: str, mode: str) -> Row | None:
-        """Value, step and source: of the last finite report and the logged extreme the better; on a tie the latter."""
+        """Give value, step and source: of the last finite report and the logged extreme the better; on a tie the latter."""
         logged = self.extreme(name, mode)
         reports = [r for r in self.reports[name] if math.isfinite(r[1])]
         if logged is None and not reports:
@@ -79,7 +79,8 @@ class Model:
         if not reports:
             step, value = logged  # type: ignore[misc]
             return exact(value), step, "logged"
-        step, value = reports[-1]
+        # A training repeats its best at every epoch: the step is that of the first of the last equal reports.
+        step, value = list(itertools.takewhile(lambda report: report[1] == reports[-1][1], reversed(reports)))[-1]
         if logged is not None and (logged[1] <= value if mode == "min" else logged[1] >= value):
             return exact(logged[1]), logged[0], "logged"
         return exact(value), step, "reported"
