@@ -217,7 +217,7 @@ class Catalog:
             start: First step.
             stop: The step before which to stop; default: to the end.
         """
-        rows: list[PointRow] = []
+        rows: list[tuple[Any, ...]] = []
         with self._reading() as connection:
             for experiment_id in _words(experiments, "experiments"):
                 experiment = self._experiment_number(connection, experiment_id)
@@ -225,7 +225,7 @@ class Catalog:
                     number, _ = self._metric(connection, name)
                     last = values.MAX_STEP if stop is None else stop - 1
                     rows += reading.curve(connection, (experiment, experiment_id), (number, name), start, last)
-        return Result(PointRow._fields, rows)
+        return Result(PointRow._fields, rows, PointRow._make)
 
     def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> Result[Any]:
         """Ask in SQL, over the documented views. Read-only, one statement.

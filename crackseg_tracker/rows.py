@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast, overload
 
 if TYPE_CHECKING:
@@ -141,11 +141,23 @@ class Result(Sequence[Row], Generic[Row]):
         (1, ('iou', 0.5))
     """
 
-    __slots__ = ("columns", "rows")
+    __slots__ = ("_plain", "_row", "_rows", "columns")
 
-    def __init__(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    def __init__(
+        self, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], row: Callable[[Any], Row] | None = None
+    ) -> None:
         self.columns: tuple[str, ...] = tuple(columns)
-        self.rows: tuple[Row, ...] = tuple(rows)
+        self._plain = rows
+        self._row = row
+        self._rows: tuple[Row, ...] | None = None
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows. Made at the first look: a curve of 100,000 points that goes into pandas needs none of them."""
+        if self._rows is None:
+            self._rows = cast("tuple[Row, ...]", tuple(map(self._row, self._plain) if self._row else self._plain))
+            self._plain = self._rows
+        return self._rows
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -157,7 +169,7 @@ class Result(Sequence[Row], Generic[Row]):
 
     def __len__(self) -> int:
         """Count the rows."""
-        return len(self.rows)
+        return len(self._plain)
 
     def __iter__(self) -> Iterator[Row]:
         """Go through the rows."""
@@ -175,11 +187,11 @@ class Result(Sequence[Row], Generic[Row]):
 
     def __repr__(self) -> str:
         """Show the size and the columns."""
-        return f"<Result of {len(self.rows)} rows: {', '.join(self.columns)}>"
+        return f"<Result of {len(self)} rows: {', '.join(self.columns)}>"
 
     def dicts(self) -> list[dict[str, Any]]:
         """Give the rows as dictionaries."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        return [dict(zip(self.columns, row, strict=True)) for row in self._plain]
 
     def to_pandas(self) -> pandas.DataFrame:
         """Give the rows as a pandas DataFrame.
@@ -191,4 +203,4 @@ class Result(Sequence[Row], Generic[Row]):
             import pandas
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("pandas is missing: pip install 'crackseg_tracker[pandas]'") from error
-        return pandas.DataFrame.from_records(list(self.rows), columns=list(self.columns))
+        return pandas.DataFrame.from_records(list(self._plain), columns=list(self.columns))

@@ -10,7 +10,7 @@ from math import nan
 from sqlite3 import Connection
 from typing import Any
 
-from crackseg_tracker.rows import ArtifactRow, BestRow, ExperimentRow, Metadata, PointRow, TagRow
+from crackseg_tracker.rows import ArtifactRow, BestRow, ExperimentRow, Metadata, TagRow
 
 
 class Filters:
@@ -136,7 +136,7 @@ def tags(connection: Connection) -> list[TagRow]:
 
 def curve(
     connection: Connection, experiment: tuple[int, str], metric: tuple[int, str], start: int, last: int
-) -> list[PointRow]:
+) -> list[tuple[str, str, int, float]]:
     """Read one curve in order of steps: what was folded, then what is recent (always beyond it)."""
     key = (experiment[1], metric[1], experiment[0], metric[0], start, last)
     condition = "WHERE experiment = ? AND metric = ? AND step BETWEEN ? AND ? ORDER BY step"
@@ -151,7 +151,7 @@ def curve(
         connection.execute("COMMIT")
     if has_nan and has_nan[0]:
         found = [row if row[3] is not None else (*row[:3], nan) for row in found]
-    return list(map(PointRow._make, found))
+    return found
 
 
 def column(connection: Connection, sql: str) -> list[str]:
