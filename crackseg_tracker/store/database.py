@@ -37,6 +37,7 @@ LOCK_WAIT_SECONDS = 10.0
 _open_databases: dict[Path, Database] = {}
 _with_fork_hooks: WeakSet[Database] = WeakSet()
 _registry_lock = threading.Lock()
+_held_over_fork: list[Any] = []
 
 
 def now() -> str:
@@ -220,9 +221,22 @@ def keep_for_ever(connection: sqlite3.Connection) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
+def _before_fork() -> None:
+    # SQLite notes a file's locks per process: a child forked amid another thread's write would see it locked for ever.
+    for database in list(_with_fork_hooks):
+        database.lock.acquire()
+        _held_over_fork.append(database.lock)
+
+
+def _after_fork_in_parent() -> None:
+    while _held_over_fork:
+        _held_over_fork.pop().release()
+
+
 def _after_fork_in_child() -> None:
     global _registry_lock
     _registry_lock = threading.Lock()
+    _held_over_fork.clear()
     for database in list(_with_fork_hooks):
         database._forget_inherited()  # pyright: ignore[reportPrivateUsage]
 
@@ -234,4 +248,4 @@ def _close_all() -> None:
 
 atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -71,7 +71,7 @@ class Model:
         return pick(finite, key=lambda point: point[1], default=None)
 
     def best(self, name: str, mode: str) -> Row | None:
-        """Give value, step and source: the better of last finite report and logged extreme; on a tie the latter."""
+        """Value, step and source: the better of last finite report and logged extreme; on a tie the latter."""
         logged = self.extreme(name, mode)
         reports = [r for r in self.reports[name] if math.isfinite(r[1])]
         if logged is None and not reports:
