@@ -107,6 +107,8 @@ class Redactor:
                 f"redaction patterns must be a list of regular expressions, not the single "
                 f"string {patterns!r}; write [{patterns!r}]"
             )
+        if not isinstance(patterns, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"redaction patterns {patterns!r} are no list; give a list of regular expressions")
         self._patterns = tuple(_compile(pattern) for pattern in patterns)
         self._lock = threading.Lock()
         self._remembered: tuple[str, ...] = ()

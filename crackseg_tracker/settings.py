@@ -75,6 +75,10 @@ def _file_of(value: object, setting: str) -> Path:
             f"{setting}: {value!r} is a {type(value).__name__}; give a path or an SQLAlchemy URL of SQLite"
         )
     text = os.fspath(cast("str | os.PathLike[str]", value))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise SettingsError(f"{setting}: {text!r} has a lone surrogate; give a path of valid UTF-8") from None
     if not text.strip() or "\0" in text:
         raise SettingsError(f"{setting}: {text!r} is not a path; give the path of a file")
     if text == ":memory:" or text.startswith("file:"):

@@ -71,9 +71,9 @@ def read(folder: Path, experiment_id: str) -> Origin | None:
         _text(data, "error_message") or error,
         _texts(data, "tags"),
         {
-            name: float(value)
+            name.encode(errors="backslashreplace").decode(): number
             for name, value in (cast("dict[str, Any]", best) if isinstance(best, dict) else {}).items()
-            if isinstance(value, (int, float)) and name
+            if name and (number := _number(value)) is not None
         },
         _whole(data, "current_epoch"),
         _whole(data, "total_epochs"),
@@ -136,17 +136,26 @@ def _texts(data: dict[str, Any], key: str) -> list[str]:
     values = data.get(key)
     if not isinstance(values, list):
         return []
-    return [text for v in cast("list[Any]", values) if (text := _text({"v": v}, "v"))]
+    return [text for v in cast("list[Any]", values) if (text := _text({"v": v}, "v")).strip()]
 
 
 def _whole(data: dict[str, Any], key: str) -> int:
     value = data.get(key)
-    return value if isinstance(value, int) and 0 <= value < 2**63 else 0
+    return value if type(value) is int and 0 <= value < 2**63 else 0
 
 
 def _seconds(data: dict[str, Any], key: str) -> float:
-    value = data.get(key)
-    return float(value) if isinstance(value, (int, float)) and 0 <= value < float("inf") else 0.0
+    value = _number(data.get(key))
+    return value if value is not None and 0 <= value < float("inf") else 0.0
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def _utc(text: str) -> str:

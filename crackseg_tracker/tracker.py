@@ -483,7 +483,11 @@ class ExperimentTracker:
                 new = new._replace(uid=origin.uid)
             number, created_ms = changes.create_experiment(connection, new, config)
             if origin is not None:
-                _import_origin(connection, number, origin, self._folder)
+                redacted = origin._replace(
+                    error_message=self._redactor.text(origin.error_message),
+                    description=self._redactor.text(origin.description),
+                )
+                _import_origin(connection, number, redacted, self._folder)
             attempt = changes.begin_attempt(connection, number, config, facts, process, self._redactor)
         self._attempt = attempt
         return number, created_ms
@@ -765,4 +769,7 @@ def _inside(path: Path, folder: Path) -> str | None:
 
 def _lenient_text(message: object) -> str:
     """Take any message: ``fail_experiment`` sits in ``except`` blocks, where a second error would hide the first."""
-    return str(message).encode(errors="backslashreplace").decode()
+    try:
+        return str(message).encode(errors="backslashreplace").decode()
+    except Exception:  # an object whose own __str__ raises
+        return type(message).__name__

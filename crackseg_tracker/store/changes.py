@@ -203,7 +203,7 @@ class StatusChange(Change):
         else:
             columns, values = "started_at = coalesce(started_at, ?), completed_at = NULL", (self.at,)
         # A failure explains itself until another end is recorded; a resume keeps the text for the reader.
-        if self.message or self.status == "completed":
+        if self.message or self.status in ENDS:
             columns, values = columns + ", error_message = ?", (*values, self.message)
         connection.execute(
             f"UPDATE experiment SET status = ?, updated_at = ?, {columns} WHERE id = ?",

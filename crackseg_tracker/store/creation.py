@@ -32,9 +32,9 @@ def recognise(path: Path) -> int | None:
     Raises:
         CatalogError: When the file is foreign, newer, damaged, or no file. It is byte for byte as it was.
     """
-    if path.is_dir():
-        raise CatalogWriteError(f"{path} is a folder; give the path of a file in it, e.g. {path / 'catalog.db'}")
     try:
+        if path.is_dir():
+            raise CatalogWriteError(f"{path} is a folder; give the path of a file in it, e.g. {path / 'catalog.db'}")
         if not path.exists() or path.stat().st_size == 0:
             return None
         connection = sqlite3.connect(f"file:{quote(os.fspath(path))}?mode=ro&immutable=1", uri=True)
@@ -56,6 +56,12 @@ def recognise(path: Path) -> int | None:
         ) from error
     except OSError as error:
         raise CatalogWriteError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+    check_header(path, application, version)
+    return version
+
+
+def check_header(path: Path, application: int, version: int) -> None:
+    """Refuse what is not a catalog of ours, or newer than this release."""
     if application != schema.APPLICATION_ID:
         raise ForeignCatalogError(
             f"{path} is an SQLite database of another program (application_id {application:#x}); it was left "
@@ -66,7 +72,6 @@ def recognise(path: Path) -> int | None:
             f"{path} has schema version {version}, this release knows up to {schema.VERSION}; it was left "
             "untouched: upgrade with pip install -U crackseg_tracker"
         )
-    return version
 
 
 def ensure(location: Location) -> None:
@@ -92,7 +97,7 @@ def ensure(location: Location) -> None:
 
 def _create(path: Path) -> None:
     """Build the catalog under another name and move it into place: it appears whole or not at all."""
-    draft = path.with_name(f"{path.name}.new")
+    draft = path.with_name(f".{path.name}.crackseg-tracker-draft")
     for leftover in (
         draft,
         draft.with_name(draft.name + "-wal"),
@@ -119,6 +124,7 @@ def _migrate(path: Path) -> None:
     config = Config()
     config.set_main_option("script_location", "crackseg_tracker:migrations")
     config.set_main_option("path_separator", "os")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a user's INFO log shows our one line only
     with engine.connect() as connection:
         # pysqlite neither begins nor rolls back around DDL on its own: the driver is in autocommit, BEGIN is ours.
         connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -79,6 +79,7 @@ class Database:
             )
             self.retrying(lambda: connection.execute("PRAGMA synchronous").fetchone())
             connection.execute(f"PRAGMA synchronous = {'FULL' if self.full_sync else 'NORMAL'}")
+            _check_version(self.path, connection)
             connection.execute("PRAGMA foreign_keys = ON")
             # A call dirties one page, and the same few pages again and again: a checkpoint costs the same two syncs for
             # 2,000 frames (8 MB of WAL) as for the usual 1,000, and comes half as often.
@@ -186,9 +187,21 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
             # WAL needs a file beside the catalog; in a read-only folder (an archive) nobody writes.
             connection.close()
             connection = sqlite3.connect(name + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
+        _check_version(path, connection)
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
     return connection
+
+
+def _check_version(path: Path, connection: sqlite3.Connection) -> None:
+    """Look at the header again, now with the WAL: a newer release may be at work on the file."""
+    [(application,)] = connection.execute("PRAGMA application_id").fetchall()
+    [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+    try:
+        creation.check_header(path, application, version)
+    except CatalogError:
+        connection.close()
+        raise
 
 
 @contextmanager
