@@ -333,3 +333,26 @@ def test_a_pyproject_that_names_no_file(tmp_path: Path, value: str) -> None:
     (tmp_path / "pyproject.toml").write_text(f"[tool.crackseg_tracker]\ncatalog = {value}\n")
     with pytest.raises(SettingsError, match="pyproject"):
         Catalog()
+
+
+def test_a_newer_version_that_only_the_wal_has_is_refused(new_tracker: Any, catalog_path: Path) -> None:
+    new_tracker("a").start_experiment()
+    newer = sqlite3.connect(catalog_path)
+    try:
+        newer.execute("PRAGMA wal_autocheckpoint = 0")
+        newer.execute("PRAGMA user_version = 99")
+        newer.commit()
+        with pytest.raises(NewerCatalogError, match="99"):
+            Catalog(catalog_path)
+    finally:
+        newer.execute("PRAGMA user_version = 1")
+        newer.commit()
+        newer.close()
+
+
+def test_a_file_beside_the_new_catalog_is_left_alone(new_tracker: Any, catalog_path: Path) -> None:
+    catalog_path.parent.mkdir()
+    mine = catalog_path.with_name(catalog_path.name + ".new")
+    mine.write_text("mine")
+    new_tracker("a")
+    assert mine.read_text() == "mine"

@@ -853,3 +853,39 @@ def test_bests_are_merged_as_reported(new_tracker: Maker, catalog_path: Path) ->
         ("dice", 1, 0.8),
         ("iou", 2, 0.6),
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"best_metrics": {"iou": 10**400, "dice": 0.5}}),
+        json.dumps({"training_time_seconds": 10**400, "current_epoch": True}),
+        '{"best_metrics": {"\\ud800": 1.0}, "tags": [" ", "kept"]}',
+    ],
+)
+def test_an_origin_file_with_impossible_values_is_imported_as_far_as_it_goes(new_tracker: Maker, text: str) -> None:
+    folder = Path("origin")
+    folder.mkdir()
+    (folder / SIDECAR).write_text(text)
+    metadata = new_tracker("old", experiment_dir=folder).metadata
+    assert metadata.status == "created"
+    assert metadata.best_metrics.get("iou") is None
+    assert metadata.tags in ([], ["kept"])
+
+
+def test_a_failure_whose_message_cannot_be_shown_is_recorded(new_tracker: Maker) -> None:
+    class Unshowable:
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    tracker = new_tracker()
+    tracker.fail_experiment(Unshowable())  # type: ignore[arg-type]
+    assert (tracker.metadata.status, tracker.metadata.error_message) == ("failed", "Unshowable")
+
+
+def test_another_end_takes_the_text_of_the_one_before(new_tracker: Maker, caplog: pytest.LogCaptureFixture) -> None:
+    tracker = new_tracker()
+    tracker.fail_experiment("boom")
+    tracker.abort_experiment()
+    assert (tracker.metadata.status, tracker.metadata.error_message) == ("aborted", "")
+    assert "had ended as failed" in caplog.text
