@@ -111,7 +111,7 @@ class Redactor:
             raise ConfigError(f"redaction patterns {patterns!r} are no list; give a list of regular expressions")
         self._patterns = tuple(_compile(pattern) for pattern in patterns)
         self._lock = threading.Lock()
-        self._remembered: tuple[str, ...] = ()
+        self._remembered: list[str] = []
 
     def is_secret_name(self, name: str) -> bool:
         """Tell whether a value of this name is a secret.
@@ -167,7 +167,7 @@ class Redactor:
             >>> Redactor().text("train.py --hf-token abc lr=0.1 git@github.com:me/repo")
             'train.py --hf-token [redacted] lr=0.1 git@github.com:me/repo'
         """
-        for secret in self._remembered:
+        for secret in tuple(self._remembered):
             text = text.replace(secret, REDACTED)
         if "://" in text:
             text = _URL_USER_INFO.sub(_redact_user_info, text)
@@ -184,6 +184,16 @@ class Redactor:
     def _matches_pattern(self, name: str) -> bool:
         return any(pattern.search(name) for pattern in self._patterns)
 
+    def share(self, remembered: list[str]) -> None:
+        """Remember together with others: what one tracker saw in a config, no other may write down.
+
+        Args:
+            remembered: The list that all of them share; what is remembered so far is added to it.
+        """
+        own, self._remembered = self._remembered, remembered
+        for secret in own:
+            self._remember(secret)
+
     def _remember(self, secret: str) -> None:
         # A part of the replacement itself would make every later redaction grow.
         if len(secret) < _MIN_REMEMBERED or secret in REDACTED:
@@ -191,7 +201,8 @@ class Redactor:
         with self._lock:
             if secret not in self._remembered:
                 # Longest first: a secret may contain another one.
-                self._remembered = tuple(sorted((*self._remembered, secret), key=len, reverse=True))
+                self._remembered.append(secret)
+                self._remembered.sort(key=len, reverse=True)
 
 
 def _compile(pattern: object) -> re.Pattern[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from crackseg_tracker.errors import InvalidTypeError, SettingsError
 
@@ -50,8 +50,11 @@ def locate(catalog: str | os.PathLike[str] | None = None) -> Location:
         return Location(_file_of(variable, setting), setting)
     directory = Path.cwd()
     for folder in (directory, *directory.parents):
-        if found := _from_pyproject(folder / "pyproject.toml"):
+        found = _from_pyproject(folder / "pyproject.toml")
+        if isinstance(found, Location):
             return found
+        if found == "no catalog":  # the nearest table decides, also when it leaves the catalog to the default
+            break
     import platformdirs
 
     folder = platformdirs.user_data_path("crackseg_tracker", appauthor=False)
@@ -110,7 +113,7 @@ def _file_of_url(url: str, setting: str) -> str:
     return path
 
 
-def _from_pyproject(file: Path) -> Location | None:
+def _from_pyproject(file: Path) -> Location | Literal["no catalog"] | None:
     if not file.is_file():
         return None
     import tomllib
@@ -128,10 +131,17 @@ def _from_pyproject(file: Path) -> Location | None:
     table = cast("Mapping[str, Any]", tool).get("crackseg_tracker") if isinstance(tool, dict) else None
     if table is None:
         return None
-    if not isinstance(table, dict) or "catalog" not in table:
-        return None
+    if not isinstance(table, dict):
+        raise SettingsError(f"{setting}: {table!r} is not a table; write [tool.crackseg_tracker] with catalog = ...")
+    if "catalog" not in table:
+        return "no catalog"
     value = cast("dict[str, object]", table)["catalog"]
-    if not isinstance(value, str) or not value.strip() or "://" in value or value == ":memory:":
+    if (
+        not isinstance(value, str)
+        or not value.strip()
+        or value.startswith(("file:", "sqlite:", ":memory:"))
+        or "://" in value
+    ):
         raise SettingsError(f"{setting}: catalog = {value!r} is not the path of a file; write one")
     path = Path(value).expanduser()
     return Location(Path(os.path.abspath(file.parent / path)), setting)

@@ -110,6 +110,7 @@ class ExperimentTracker:
         # Absolute from here on: Hydra may change the working directory before the first write.
         self._folder = Path(os.path.realpath(self.experiment_dir))
         self._database = open_database(settings.locate(catalog))
+        self._redactor.share(self._database.secrets)
         if durability == "full":
             self._database.require_full_sync()
         self._database.on_fork(self._after_fork)

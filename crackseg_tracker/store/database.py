@@ -56,6 +56,8 @@ class Database:
         self.token = 0
         self._fork_listeners: list[WeakMethod[Callable[[], None]]] = []
         self.full_sync = False
+        #: Secret values that the process's trackers saw: none of them may write one down (see `Redactor.share`).
+        self.secrets: list[str] = []
         self._connection: sqlite3.Connection | None = None
         _with_fork_hooks.add(self)
 

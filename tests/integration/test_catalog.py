@@ -18,6 +18,7 @@ from crackseg_tracker import (
     Result,
     SettingsError,
 )
+from crackseg_tracker.settings import locate
 
 Maker = Callable[..., ExperimentTracker]
 
@@ -356,3 +357,13 @@ def test_a_file_beside_the_new_catalog_is_left_alone(new_tracker: Any, catalog_p
     mine.write_text("mine")
     new_tracker("a")
     assert mine.read_text() == "mine"
+
+
+def test_the_nearest_table_decides_even_without_a_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "outer" / "pyproject.toml").write_text('[tool.crackseg_tracker]\ncatalog = "far.db"\n')
+    monkeypatch.chdir(inner)
+    assert locate().path == tmp_path / "outer" / "far.db"
+    (inner / "pyproject.toml").write_text("[tool.crackseg_tracker]\n")
+    assert locate().setting == "user data folder"

@@ -889,3 +889,11 @@ def test_another_end_takes_the_text_of_the_one_before(new_tracker: Maker, caplog
     tracker.abort_experiment()
     assert (tracker.metadata.status, tracker.metadata.error_message) == ("aborted", "")
     assert "had ended as failed" in caplog.text
+
+
+def test_a_secret_that_one_tracker_saw_is_not_written_by_another(new_tracker: Maker, catalog_path: Path) -> None:
+    new_tracker("first", config={"api_key": "SEKRET-98765"}).start_experiment()
+    second = new_tracker("first")
+    second.fail_experiment("refused: SEKRET-98765")
+    assert second.metadata.error_message == "refused: [redacted]"
+    assert b"SEKRET-98765" not in (second.experiment_dir / SIDECAR).read_bytes()
