@@ -367,3 +367,10 @@ def test_the_nearest_table_decides_even_without_a_catalog(tmp_path: Path, monkey
     assert locate().path == tmp_path / "outer" / "far.db"
     (inner / "pyproject.toml").write_text("[tool.crackseg_tracker]\n")
     assert locate().setting == "user data folder"
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\udc80.db"])
+def test_a_path_that_no_file_can_have_is_refused_in_our_words(new_tracker: Maker, path: str) -> None:
+    with pytest.raises((CatalogError, SettingsError)):
+        new_tracker("a", catalog=path)
+    assert names(Path.cwd()) == []

@@ -897,3 +897,13 @@ def test_a_secret_that_one_tracker_saw_is_not_written_by_another(new_tracker: Ma
     second.fail_experiment("refused: SEKRET-98765")
     assert second.metadata.error_message == "refused: [redacted]"
     assert b"SEKRET-98765" not in (second.experiment_dir / SIDECAR).read_bytes()
+
+
+def test_an_imported_error_is_redacted(new_tracker: Maker) -> None:
+    folder = Path("origin")
+    folder.mkdir()
+    (folder / SIDECAR).write_text(json.dumps({"status": "failed", "error_message": "password=SEKRET-98765"}))
+    tracker = new_tracker("old", experiment_dir=folder)
+    tracker.close()
+    assert "SEKRET" not in tracker.metadata.error_message
+    assert b"SEKRET" not in (folder / SIDECAR).read_bytes()
