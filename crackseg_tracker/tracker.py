@@ -559,9 +559,10 @@ class ExperimentTracker:
                 change.apply(connection, target)
 
     def _write_pending(self) -> None:
-        if self._pending:
-            self._write(self._pending)
-            self._pending = []
+        batch = list(self._pending)
+        if batch:
+            self._write(batch)
+            del self._pending[: len(batch)]  # not what another thread has added meanwhile
 
     def _with_pending(self) -> Any:
         """Give a connection that shows pending changes: they are applied, looked at, and rolled back."""

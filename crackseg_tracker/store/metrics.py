@@ -12,7 +12,7 @@ the appending statement does nothing when another process has put its own there 
 that is not beyond the last, or a new name, takes the long way: fold, then write into ``metric_point`` directly.
 
 The statements are text, and nothing of SQLAlchemy is loaded to write to a catalog that exists: that takes 0.3 s off the
-start of each training. A test holds every table that they name against the SQLModel classes.
+start of each training. The suite runs them against a schema that a test holds equal to the SQLModel classes.
 
 Roads not taken: a trigger that keeps the summary (1.9x), a multi-row upsert of the summaries (1.9x), a REAL time per
 point (6 bytes more each), a queue (a call that returned would not be on disk).

@@ -64,17 +64,28 @@ _OPEN_BESTS = _BESTS.format("_open_summary")
 def experiments(connection: Connection, filters: Filters, limit: int | None, offset: int) -> list[ExperimentRow]:
     """List experiments with their tags and bests: four SELECTs, however many experiments."""
     sql = _EXPERIMENTS + filters.where() + " ORDER BY e.id LIMIT ? OFFSET ?"
-    found = connection.execute(sql, (*filters.parameters, -1 if limit is None else limit, offset)).fetchall()
     tags: dict[int, list[str]] = {}
-    for experiment, tag in _beside(connection, "SELECT experiment, tag FROM experiment_tag WHERE 1", found):
-        tags.setdefault(experiment, []).append(tag)
     bests: dict[int, dict[str, float]] = {}
-    for sql in (_SEALED_BESTS, _OPEN_BESTS):
-        for experiment, name, value in _beside(connection, sql, found):
-            bests.setdefault(experiment, {})[name] = value
+    with _one_state(connection):
+        found = connection.execute(sql, (*filters.parameters, -1 if limit is None else limit, offset)).fetchall()
+        for experiment, tag in _beside(connection, "SELECT experiment, tag FROM experiment_tag WHERE 1", found):
+            tags.setdefault(experiment, []).append(tag)
+        for bests_sql in (_SEALED_BESTS, _OPEN_BESTS):
+            for experiment, name, value in _beside(connection, bests_sql, found):
+                bests.setdefault(experiment, {})[name] = value
     return [
         ExperimentRow._make((*row[1:7], tuple(tags.get(row[0], ())), bests.get(row[0], {}), *row[7:])) for row in found
     ]
+
+
+@contextmanager
+def _one_state(connection: Connection) -> Generator[None]:
+    """Ask several SELECTs of one state: a fold or seal between two would show points twice, or not at all."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
 
 
 def _beside(connection: Connection, sql: str, found: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -143,15 +154,12 @@ def curve(
     """Read one curve in order of steps: what was folded, then what is recent (always beyond it)."""
     key = (experiment[1], metric[1], experiment[0], metric[0], start, last)
     condition = "WHERE experiment = ? AND metric = ? AND step BETWEEN ? AND ? ORDER BY step"
-    connection.execute("BEGIN")  # a fold between the two SELECTs would show points twice, or not at all
-    try:
+    with _one_state(connection):
         found = connection.execute(f"SELECT ?, ?, step, value FROM metric_point {condition}", key).fetchall()
         found += connection.execute(f"SELECT ?, ?, step, value FROM metric_recent {condition}", key).fetchall()
         has_nan = connection.execute(
             "SELECT non_finite_count > 0 FROM _summary WHERE experiment = ? AND metric = ?", (experiment[0], metric[0])
         ).fetchone()
-    finally:
-        connection.execute("COMMIT")
     if has_nan and has_nan[0]:
         found = [row if row[3] is not None else (*row[:3], nan) for row in found]
     return found
