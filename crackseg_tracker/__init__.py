@@ -38,7 +38,8 @@ if TYPE_CHECKING:
         SettingsError,
         TrackerError,
     )
-    from crackseg_tracker.rows import Metadata, Result
+    from crackseg_tracker.results import Result
+    from crackseg_tracker.rows import Metadata
     from crackseg_tracker.tracker import ExperimentTracker
 
     __version__: str
@@ -70,7 +71,7 @@ _HOMES = {
     "Catalog": "catalog",
     "ExperimentTracker": "tracker",
     "Metadata": "rows",
-    "Result": "rows",
+    "Result": "results",
 }
 
 

@@ -235,3 +235,16 @@ def _list_folder(path: Path, limit: int | None, stop: Callable[[], bool]) -> Fil
         sha256=content.hexdigest(),
         digest_state="hashed",
     )
+
+
+def inside(path: Path, folder: Path) -> str | None:
+    """Tell the part of a path inside a folder, or None when it is elsewhere; links are followed.
+
+    Example:
+        >>> inside(Path("/e/unet/best.pth"), Path("/e/unet"))
+        'best.pth'
+    """
+    try:
+        return Path(os.path.realpath(path)).relative_to(folder).as_posix()
+    except ValueError:
+        return None

@@ -25,7 +25,7 @@ from crackseg_tracker.folders import make_private_folder
 from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.rows import Metadata
 from crackseg_tracker.schema import ENDS
-from crackseg_tracker.store import changes, metrics, reading
+from crackseg_tracker.store import changes, metrics, origin_import, reading
 from crackseg_tracker.store.buffer import MetricBuffer
 from crackseg_tracker.store.changes import Change, Target
 from crackseg_tracker.store.database import open_database
@@ -340,7 +340,7 @@ class ExperimentTracker:
             artifact_type=values.checked_text(artifact_type, "artifact_type"),
             path=given,
             absolute_path=str(absolute),
-            inside_path=_inside(absolute, self._folder),
+            inside_path=fingerprint.inside(absolute, self._folder),
             description=values.checked_text(description, "description", empty=True),
             tags=_checked_tags(tags or ()),
             facts=facts,
@@ -488,7 +488,7 @@ class ExperimentTracker:
                     error_message=self._redactor.text(origin.error_message),
                     description=self._redactor.text(origin.description),
                 )
-                _import_origin(connection, number, redacted, self._folder)
+                origin_import.write_down(connection, number, redacted, self._folder)
             attempt = changes.begin_attempt(connection, number, config, facts, process, self._redactor)
         self._attempt = attempt
         return number, created_ms
@@ -658,48 +658,6 @@ class _Preview:
         self._context.__exit__(*error)
 
 
-def _import_origin(connection: Connection, experiment: int, origin: sidecar.Origin, folder: Path) -> None:
-    """Write down what another tracker's file says of the experiment."""
-    target = Target(experiment, None)
-    records: list[Change] = [
-        changes.DescriptionChange(description=origin.description),
-        changes.TagChange(added=origin.tags),
-        changes.ProgressChange(
-            current_epoch=origin.current_epoch,
-            total_epochs=origin.total_epochs,
-            best_metrics=origin.best_metrics,
-            training_time_seconds=origin.training_time_seconds,
-        ),
-    ]
-    for artifact_id, artifact_type, path in origin.artifacts:
-        absolute = Path(os.path.abspath(path)) if path else None
-        records.append(
-            changes.ArtifactChange(
-                artifact_id=artifact_id,
-                artifact_type=artifact_type,
-                path=path,
-                absolute_path=str(absolute or ""),
-                inside_path=_inside(absolute, folder) if absolute else None,
-                description="",
-                tags=(),
-                facts=(
-                    fingerprint.examine(absolute, hash_up_to=0)
-                    if absolute
-                    else fingerprint.FileFacts("missing", None, None, None, "", "missing")
-                ),
-            )
-        )
-    for change in records:
-        change.apply(connection, target)
-    if origin.status != "created":
-        changes.StatusChange(status=origin.status, message=origin.error_message).apply(connection, target)
-    connection.execute(
-        "UPDATE experiment SET created_at = coalesce(nullif(?, ''), created_at), started_at = nullif(?, ''), "
-        "completed_at = nullif(?, '') WHERE id = ?",
-        (origin.created_at, origin.started_at, origin.completed_at, experiment),
-    )
-
-
 def _is_new_uid(connection: Connection, uid: str) -> bool:
     return bool(uid) and connection.execute("SELECT 1 FROM experiment WHERE uid = ?", (uid,)).fetchone() is None
 
@@ -760,13 +718,6 @@ def _offsets(series: metrics.SeriesWriter, times: Any) -> list[int]:
         if not -1e11 < moment < 1e11:
             raise MetricError(f"time {moment} is not a Unix time in seconds; give time.time() or the like")
     return [series.offset_ms(moment) for moment in moments]
-
-
-def _inside(path: Path, folder: Path) -> str | None:
-    try:
-        return Path(os.path.realpath(path)).relative_to(folder).as_posix()
-    except ValueError:
-        return None
 
 
 def _lenient_text(message: object) -> str:

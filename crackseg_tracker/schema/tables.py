@@ -105,6 +105,9 @@ class Experiment(SQLModel, table=True):
             sqlite_where=Column("deleted_at").is_(None),
         ),
         Index("experiment_by_project", "project"),
+        Index("experiment_by_status", "status"),
+        Index("experiment_by_creation", "created_at"),
+        Index("experiment_by_identity", "identity_sha256"),
         _STRICT,
     )
     id: int | None = _id()
@@ -130,6 +133,10 @@ class Experiment(SQLModel, table=True):
     completed_at: str | None = _column(TEXT, null=True)
     updated_at: str = _column(TEXT)
     deleted_at: str | None = _column(TEXT, null=True)
+    #: What the user says of the data, and the digest of the config without seeds and paths: together with the commit
+    #: they tell whether the same was trained before.
+    data_fingerprint: str = _column(TEXT, server_default="")
+    identity_sha256: str = _column(TEXT, server_default="")
 
 
 class Attempt(SQLModel, table=True):
@@ -151,6 +158,12 @@ class Attempt(SQLModel, table=True):
     #: {param: [text before, text now]} against the attempt before.
     config_changes: str = _column(TEXT)
     environment: int | None = _column(INTEGER, ForeignKey("environment.id"), null=True)
+    #: The name of the file beside the catalog whose lock the process holds for as long as it works on the experiment.
+    lock_name: str = _column(TEXT, server_default="")
+    rank: int | None = _column(INTEGER, null=True)
+    #: When and how the process let go; NULL while it works, or when it died without a word.
+    ended_at: str | None = _column(TEXT, null=True)
+    end_reason: str = _column(TEXT, server_default="")
 
 
 class StatusChange(SQLModel, table=True):
@@ -168,6 +181,49 @@ class StatusChange(SQLModel, table=True):
     status: str = _column(TEXT)
     message: str = _column(TEXT)
     changed_at: str = _column(TEXT)
+    #: Who, where it was not the attempt's own process (a sweep, a merge).
+    hostname: str = _column(TEXT, server_default="")
+    username: str = _column(TEXT, server_default="")
+
+
+class ChangeLog(SQLModel, table=True):
+    """Who changed which tag, description, name or artifact, when; rows outlive their experiment."""
+
+    __tablename__: ClassVar[Any] = "change_log"
+    __table_args__: ClassVar[Any] = (
+        Index("change_log_by_time", "changed_at"),
+        Index("change_log_by_experiment", "experiment"),
+        _STRICT,
+    )
+    id: int | None = _id()
+    #: NULL once the experiment is purged.
+    experiment: int | None = _column(INTEGER, ForeignKey("experiment.id"), null=True)
+    experiment_id: str = _column(TEXT)
+    attempt: int | None = _column(INTEGER, ForeignKey("attempt.id"), null=True)
+    #: What was changed ("tag", "description", "name", "artifact", "experiment"), how ("added", "removed", "changed",
+    #: "deleted", "restored", "purged", "relocated", "merged"), and which one (the tag, the artifact's id).
+    subject: str = _column(TEXT)
+    action: str = _column(TEXT)
+    item: str = _column(TEXT)
+    before: str | None = _column(TEXT, null=True)
+    after: str | None = _column(TEXT, null=True)
+    changed_at: str = _column(TEXT)
+    hostname: str = _column(TEXT)
+    username: str = _column(TEXT)
+
+
+class JournalWriter(SQLModel, table=True):
+    """How far a process's journal has been replayed: written with the replayed data, so each record counts once."""
+
+    __tablename__: ClassVar[Any] = "journal_writer"
+    __table_args__: ClassVar[Any] = (Index("journal_writer_by_experiment", "experiment"), _CLUSTERED)
+    writer: str = _key(kind=TEXT)
+    experiment: int = _column(INTEGER, ForeignKey("experiment.id"))
+    #: The number of the last record that was applied.
+    sequence: int = _column(INTEGER)
+    replayed: int = _column(INTEGER)
+    dropped: int = _column(INTEGER)
+    replayed_at: str = _column(TEXT)
 
 
 class Param(SQLModel, table=True):

@@ -10,7 +10,7 @@ up at reading time.
 
 from __future__ import annotations
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 # In metric_bests, likely() only makes an expression of a column: SQLite merges the three parts in the order of their
 # indexes, without sorting them all, only when none of them is a bare column where another is an expression.
@@ -146,6 +146,6 @@ def create_view(name: str) -> str:
 
     Example:
         >>> create_view("catalog_info")
-        'CREATE VIEW catalog_info AS SELECT 1 AS contract_version'
+        'CREATE VIEW catalog_info AS SELECT 2 AS contract_version'
     """
     return f"CREATE VIEW {name} AS {VIEWS[name].strip()}"

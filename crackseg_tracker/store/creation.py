@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from crackseg_tracker import schema
 from crackseg_tracker.errors import (
-    CatalogError,
     CatalogWriteError,
     DamagedCatalogError,
     ForeignCatalogError,
@@ -87,7 +86,8 @@ def ensure(location: Location) -> None:
                 _create(path)
                 logger.info("created the catalog %s (%s)", path, location.setting)
             elif version < schema.VERSION:
-                raise CatalogError(f"{path} has schema version {version}, which no release ever wrote")
+                _migrate(path)
+                logger.info("upgraded the catalog %s from schema version %d to %d", path, version, schema.VERSION)
     except OSError as error:
         raise CatalogWriteError(
             f"the catalog {path} cannot be created ({error.strerror or error}); choose another path with catalog= "
@@ -120,6 +120,8 @@ def _migrate(path: Path) -> None:
     from alembic.config import Config
     from sqlalchemy import create_engine, pool
 
+    from crackseg_tracker.schema import views
+
     engine = create_engine("sqlite://", creator=lambda: _plain(path), poolclass=pool.NullPool)
     config = Config()
     config.set_main_option("script_location", "crackseg_tracker:migrations")
@@ -129,7 +131,11 @@ def _migrate(path: Path) -> None:
         # pysqlite neither begins nor rolls back around DDL on its own: the driver is in autocommit, BEGIN is ours.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         config.attributes["connection"] = connection
+        for name in views.VIEWS:  # before the migrations: SQLite alters no table that a broken view looks at
+            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
         upgrade(config, schema.REVISION)
+        for name in views.VIEWS:
+            connection.exec_driver_sql(views.create_view(name))
         connection.exec_driver_sql(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         connection.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")
         connection.exec_driver_sql("COMMIT")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import cache
 from sqlite3 import Connection
 from typing import Any, cast
 
@@ -70,11 +71,7 @@ def schema_differences(connection: Connection) -> list[str]:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if (application, version) != (schema.APPLICATION_ID, schema.VERSION):
         found.append(f"header: application_id {application:#x}, version {version}")
-    declared = declared_connection()
-    try:
-        wanted, there = _shape(declared), _shape(connection)
-    finally:
-        declared.close()
+    wanted, there = _declared_shape(), _shape(connection)
     for key, shape in wanted.items():
         if key not in there:
             found.append(f"{' '.join(key)} is missing")
@@ -82,6 +79,15 @@ def schema_differences(connection: Connection) -> list[str]:
             found.append(f"{' '.join(key)} is not as declared")
     found += [f"trigger {name} is foreign: drop it" for kind, name in there if kind == "trigger"]
     return found
+
+
+@cache
+def _declared_shape() -> dict[tuple[str, str], object]:
+    declared = declared_connection()
+    try:
+        return _shape(declared)
+    finally:
+        declared.close()
 
 
 def declared_connection() -> Connection:

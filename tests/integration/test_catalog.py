@@ -17,6 +17,7 @@ from crackseg_tracker import (
     QueryError,
     Result,
     SettingsError,
+    schema,
 )
 from crackseg_tracker.settings import locate
 
@@ -346,7 +347,7 @@ def test_a_newer_version_that_only_the_wal_has_is_refused(new_tracker: Any, cata
         with pytest.raises(NewerCatalogError, match="99"):
             Catalog(catalog_path)
     finally:
-        newer.execute("PRAGMA user_version = 1")
+        newer.execute(f"PRAGMA user_version = {schema.VERSION}")
         newer.commit()
         newer.close()
 

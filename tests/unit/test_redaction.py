@@ -252,7 +252,7 @@ def test_linear_on_adversarial_text(prefix: str, unit: str) -> None:
     redactor.value("token", "abcdefgh")
     start = time.process_time()
     redactor.text(text)
-    assert time.process_time() - start < 1.0  # seconds; quadratic would take minutes
+    assert time.process_time() - start < 20  # seconds; quadratic would take minutes
 
 
 @given(st.text())

@@ -1,6 +1,7 @@
-"""The catalog as first released: 22 tables and the views of contract version 1.
+"""The tables of the first catalogs.
 
-Frozen text, not the live classes: a migration says for ever what it did. A test holds that both give one schema.
+Frozen text, not the live classes: a migration says for ever what it did. A test holds that both give one schema. The
+views are no part of migrations: they hold no data, and are made anew after each (see `store.creation`).
 """
 
 from alembic import op
@@ -284,114 +285,8 @@ TABLES = (
     """CREATE INDEX artifact_tag_by_tag ON artifact_tag (tag)""",
 )
 
-VIEWS = (
-    """CREATE VIEW _recent_summary AS SELECT experiment, metric, count(*) AS count,
-  sum(CASE WHEN abs(value) < 9e999 THEN 0 ELSE 1 END) AS non_finite_count,
-  min(CASE WHEN abs(value) < 9e999 THEN NULL ELSE step END) AS first_non_finite_step,
-  max(step) AS last_step,
-  min(CASE WHEN abs(value) < 9e999 THEN value END) AS min_value,
-  max(CASE WHEN abs(value) < 9e999 THEN value END) AS max_value
-FROM metric_recent GROUP BY experiment, metric""",
-    """CREATE VIEW _open_summary AS SELECT s.experiment, s.metric, s.count + coalesce(r.count, 0) AS count,
-  s.non_finite_count + coalesce(r.non_finite_count, 0) AS non_finite_count,
-  coalesce(s.first_non_finite_step, r.first_non_finite_step) AS first_non_finite_step,
-  s.first_step, s.first_value,
-  coalesce(r.last_step, s.last_step) AS last_step,
-  CASE WHEN r.last_step IS NULL THEN s.last_value ELSE (SELECT value FROM metric_recent AS p WHERE
-    p.experiment = s.experiment AND p.metric = s.metric AND p.step = r.last_step) END AS last_value,
-  CASE WHEN r.min_value < s.min_value OR s.min_value IS NULL THEN (SELECT min(step) FROM metric_recent AS p WHERE
-    p.experiment = s.experiment AND p.metric = s.metric AND p.value = r.min_value) ELSE s.min_step END AS min_step,
-  CASE WHEN r.min_value < s.min_value OR s.min_value IS NULL THEN r.min_value ELSE s.min_value END AS min_value,
-  CASE WHEN r.max_value > s.max_value OR s.max_value IS NULL THEN (SELECT min(step) FROM metric_recent AS p WHERE
-    p.experiment = s.experiment AND p.metric = s.metric AND p.value = r.max_value) ELSE s.max_step END AS max_step,
-  CASE WHEN r.max_value > s.max_value OR s.max_value IS NULL THEN r.max_value ELSE s.max_value END AS max_value,
-  s.reported_step, s.reported_value
-FROM metric_summary AS s LEFT JOIN _recent_summary AS r ON r.experiment = s.experiment AND r.metric = s.metric
-WHERE s.sealed = 0""",
-    """CREATE VIEW _summary AS SELECT experiment, metric, count, non_finite_count, first_non_finite_step, first_step, first_value, last_step,
-  last_value, min_step, min_value, max_step, max_value, reported_step, reported_value
-FROM metric_summary WHERE sealed = 1
-UNION ALL
-SELECT experiment, metric, count, non_finite_count, first_non_finite_step, first_step, first_value, last_step,
-  last_value, min_step, min_value, max_step, max_value, reported_step, reported_value
-FROM _open_summary""",
-    """CREATE VIEW experiments AS SELECT e.experiment_id, e.experiment_name, e.project, e."group", e.status, e.description, e.current_epoch,
-  e.total_epochs, e.training_time_seconds, e.error_message, e.created_at, e.started_at, e.completed_at, e.updated_at,
-  e.experiment_dir, v.hostname, v.username, v.python_version, v.platform, v.pytorch_version, v.cuda_available,
-  v.cuda_version, v.memory_gb, v.git_commit, v.git_branch, v.git_dirty, v.git_remote, c.sha256 AS config_sha256,
-  e.uid, e.id AS experiment_number
-FROM experiment AS e JOIN config AS c ON c.id = e.config LEFT JOIN environment AS v ON v.id = e.environment
-WHERE e.deleted_at IS NULL""",
-    """CREATE VIEW attempts AS SELECT e.experiment_id, a.number AS attempt, a.started_at, a.hostname, a.username, a.pid, a.command_line,
-  c.sha256 AS config_sha256, a.config_changes, v.git_commit
-FROM attempt AS a JOIN experiment AS e ON e.id = a.experiment JOIN config AS c ON c.id = a.config
-LEFT JOIN environment AS v ON v.id = a.environment WHERE e.deleted_at IS NULL""",
-    """CREATE VIEW status_changes AS SELECT e.experiment_id, s.status, s.changed_at, s.message, a.number AS attempt
-FROM status_change AS s JOIN experiment AS e ON e.id = s.experiment LEFT JOIN attempt AS a ON a.id = s.attempt
-WHERE e.deleted_at IS NULL""",
-    """CREATE VIEW params AS SELECT e.experiment_id, p.name, p.value, p.type, p.text, p.source
-FROM param AS p JOIN experiment AS e ON e.id = p.experiment WHERE e.deleted_at IS NULL""",
-    """CREATE VIEW experiment_tags AS SELECT e.experiment_id, t.tag, t.added_at
-FROM experiment_tag AS t JOIN experiment AS e ON e.id = t.experiment WHERE e.deleted_at IS NULL""",
-    """CREATE VIEW artifacts AS SELECT e.experiment_id, a.artifact_id, a.artifact_type, a.path, a.description, a.kind, a.size_bytes, a.file_count,
-  a.sha256, a.digest_state, a.created_at, a.updated_at, a.absolute_path, a.inside_path, a.id AS artifact_number
-FROM artifact AS a JOIN experiment AS e ON e.id = a.experiment WHERE e.deleted_at IS NULL""",
-    """CREATE VIEW artifact_tags AS SELECT e.experiment_id, a.artifact_id, t.tag FROM artifact_tag AS t JOIN artifact AS a ON a.id = t.artifact
-JOIN experiment AS e ON e.id = a.experiment WHERE e.deleted_at IS NULL""",
-    """CREATE VIEW metric_names AS SELECT name AS metric, mode, mode_source, unit, description FROM metric_name""",
-    """CREATE VIEW metrics AS SELECT e.experiment_id, n.name AS metric, p.step, p.value,
-  strftime('%Y-%m-%dT%H:%M:%f+00:00', (e.created_ms + p.offset_ms) / 1000.0, 'unixepoch') AS logged_at
-FROM metric_point AS p JOIN experiment AS e ON e.id = p.experiment JOIN metric_name AS n ON n.id = p.metric
-WHERE e.deleted_at IS NULL
-UNION ALL
-SELECT e.experiment_id, n.name, p.step, p.value,
-  strftime('%Y-%m-%dT%H:%M:%f+00:00', (e.created_ms + p.offset_ms) / 1000.0, 'unixepoch')
-FROM metric_recent AS p JOIN experiment AS e ON e.id = p.experiment JOIN metric_name AS n ON n.id = p.metric
-WHERE e.deleted_at IS NULL""",
-    """CREATE VIEW metric_summaries AS SELECT e.experiment_id, n.name AS metric, s.count, s.non_finite_count, s.first_non_finite_step, s.first_step,
-  s.first_value, s.last_step, s.last_value, s.min_step, s.min_value, s.max_step, s.max_value
-FROM _summary AS s JOIN experiment AS e ON e.id = s.experiment JOIN metric_name AS n ON n.id = s.metric
-WHERE e.deleted_at IS NULL AND s.count > 0""",
-    """CREATE VIEW metric_bests AS SELECT n.name AS metric, e.experiment_id, e.experiment_name, e.project, e.status, n.mode, likely(s.best_max) AS value,
-  CASE WHEN s.best_max = s.max_value THEN s.max_step ELSE s.reported_step END AS step,
-  CASE WHEN s.best_max = s.max_value THEN 'logged' ELSE 'reported' END AS source, e.id AS experiment_number
-FROM metric_name AS n JOIN metric_summary AS s ON s.metric = n.id JOIN experiment AS e ON e.id = s.experiment
-WHERE n.mode = 'max' AND s.sealed = 1 AND s.best_max IS NOT NULL AND e.deleted_at IS NULL
-UNION ALL
-SELECT n.name, e.experiment_id, e.experiment_name, e.project, e.status, n.mode, likely(s.best_min),
-  CASE WHEN s.best_min = s.min_value THEN s.min_step ELSE s.reported_step END,
-  CASE WHEN s.best_min = s.min_value THEN 'logged' ELSE 'reported' END, e.id
-FROM metric_name AS n JOIN metric_summary AS s ON s.metric = n.id JOIN experiment AS e ON e.id = s.experiment
-WHERE n.mode = 'min' AND s.sealed = 1 AND s.best_min IS NOT NULL AND e.deleted_at IS NULL
-UNION ALL
-SELECT n.name, e.experiment_id, e.experiment_name, e.project, e.status, n.mode,
-  CASE WHEN n.mode = 'max' THEN CASE WHEN s.max_value >= s.reported_value OR s.reported_value IS NULL
-    THEN s.max_value ELSE s.reported_value END
-  ELSE CASE WHEN s.min_value <= s.reported_value OR s.reported_value IS NULL
-    THEN s.min_value ELSE s.reported_value END END,
-  CASE WHEN n.mode = 'max' THEN CASE WHEN s.max_value >= s.reported_value OR s.reported_value IS NULL
-    THEN s.max_step ELSE s.reported_step END
-  ELSE CASE WHEN s.min_value <= s.reported_value OR s.reported_value IS NULL
-    THEN s.min_step ELSE s.reported_step END END,
-  CASE WHEN CASE WHEN n.mode = 'max' THEN s.max_value >= s.reported_value ELSE s.min_value <= s.reported_value END
-    OR s.reported_value IS NULL THEN 'logged' ELSE 'reported' END, e.id
-FROM metric_name AS n JOIN _open_summary AS s ON s.metric = n.id JOIN experiment AS e ON e.id = s.experiment
-WHERE coalesce(s.max_value, s.reported_value) IS NOT NULL AND e.deleted_at IS NULL""",
-    """CREATE VIEW metric_reports AS SELECT e.experiment_id, n.name AS metric, r.step, r.value, r.reported_at, a.number AS attempt
-FROM metric_report AS r JOIN experiment AS e ON e.id = r.experiment JOIN metric_name AS n ON n.id = r.metric
-LEFT JOIN attempt AS a ON a.id = r.attempt WHERE r.superseded_at IS NULL AND e.deleted_at IS NULL""",
-    """CREATE VIEW sample_metrics AS SELECT e.experiment_id, m.split, m.name AS sample, n.name AS metric, p.step, p.value
-FROM sample_point AS p JOIN sample AS m ON m.id = p.sample JOIN experiment AS e ON e.id = p.experiment
-JOIN metric_name AS n ON n.id = p.metric WHERE e.deleted_at IS NULL""",
-    """CREATE VIEW superseded_metrics AS SELECT e.experiment_id, n.name AS metric, m.split, m.name AS sample, p.step, p.value, a.number AS attempt,
-  p.superseded_at
-FROM metric_superseded AS p JOIN experiment AS e ON e.id = p.experiment JOIN metric_name AS n ON n.id = p.metric
-LEFT JOIN sample AS m ON m.id = p.sample LEFT JOIN attempt AS a ON a.id = p.attempt WHERE e.deleted_at IS NULL""",
-    """CREATE VIEW catalog_info AS SELECT 1 AS contract_version""",
-)
-
 
 def upgrade() -> None:
-    """Create every table, index and view."""
-    for statement in (*TABLES, *VIEWS):
+    """Create every table and index."""
+    for statement in TABLES:
         op.execute(statement)

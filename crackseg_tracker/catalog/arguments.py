@@ -1,0 +1,47 @@
+"""What the arguments of a question may be, and what to say when one is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from crackseg_tracker import values
+from crackseg_tracker.errors import InvalidTypeError
+
+Words = str | Sequence[str]
+
+
+def words(value: Words | None, what: str) -> list[str]:
+    """Give one or several words as a list; None is none.
+
+    Example:
+        >>> words("iou", "metric"), words(None, "metric")
+        (['iou'], [])
+    """
+    if value is None:
+        return []
+    given: Iterable[Any] = [value] if isinstance(value, str) else value
+    try:
+        return [values.checked_text(word, what, empty=True) for word in given]
+    except TypeError as error:
+        if isinstance(error, InvalidTypeError):
+            raise
+        raise InvalidTypeError(f"{what} {value!r} is a {type(value).__name__}; give a str or several") from error
+
+
+def checked_limit(value: int | None) -> int | None:
+    """Check a number of rows; None is all."""
+    return None if value is None else values.checked_step(value, "limit")
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Say which known words are nearest to one that is not known.
+
+    Example:
+        >>> suggestion("val/iuo", ["val/iou", "loss"])
+        "did you mean 'val/iou'?"
+    """
+    options = list(known)
+    near = difflib.get_close_matches(word, options, n=3, cutoff=0.5) or options[:5]
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else "there is none yet"

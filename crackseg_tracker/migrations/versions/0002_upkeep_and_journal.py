@@ -1,0 +1,56 @@
+"""The change log, the journal's bookkeeping, liveness of attempts, and what tells duplicates. Additive only."""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+STATEMENTS = (
+    "ALTER TABLE experiment ADD COLUMN data_fingerprint TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE experiment ADD COLUMN identity_sha256 TEXT NOT NULL DEFAULT ''",
+    "CREATE INDEX experiment_by_status ON experiment (status)",
+    "CREATE INDEX experiment_by_creation ON experiment (created_at)",
+    "CREATE INDEX experiment_by_identity ON experiment (identity_sha256)",
+    "ALTER TABLE attempt ADD COLUMN lock_name TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE attempt ADD COLUMN rank INTEGER",
+    "ALTER TABLE attempt ADD COLUMN ended_at TEXT",
+    "ALTER TABLE attempt ADD COLUMN end_reason TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE status_change ADD COLUMN hostname TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE status_change ADD COLUMN username TEXT NOT NULL DEFAULT ''",
+    """CREATE TABLE change_log (
+    id INTEGER NOT NULL,
+    experiment INTEGER,
+    experiment_id TEXT NOT NULL,
+    attempt INTEGER,
+    subject TEXT NOT NULL,
+    action TEXT NOT NULL,
+    item TEXT NOT NULL,
+    before TEXT,
+    after TEXT,
+    changed_at TEXT NOT NULL,
+    hostname TEXT NOT NULL,
+    username TEXT NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY(experiment) REFERENCES experiment (id),
+    FOREIGN KEY(attempt) REFERENCES attempt (id)
+) STRICT""",
+    "CREATE INDEX change_log_by_experiment ON change_log (experiment)",
+    "CREATE INDEX change_log_by_time ON change_log (changed_at)",
+    """CREATE TABLE journal_writer (
+    writer TEXT NOT NULL,
+    experiment INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    replayed INTEGER NOT NULL,
+    dropped INTEGER NOT NULL,
+    replayed_at TEXT NOT NULL,
+    PRIMARY KEY (writer),
+    FOREIGN KEY(experiment) REFERENCES experiment (id)
+) WITHOUT ROWID, STRICT""",
+    "CREATE INDEX journal_writer_by_experiment ON journal_writer (experiment)",
+)
+
+
+def upgrade() -> None:
+    """Add what the second version has."""
+    for statement in STATEMENTS:
+        op.execute(statement)
