@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -135,8 +136,9 @@ def number(name: str, value: object) -> float:
             return float(value)
         except OverflowError as error:
             raise MetricError(f"metric {name!r}: the integer is beyond the largest double") from error
+    # Messages are short: a list of a million values takes a second to write out.
     if value is None or isinstance(value, (str, bytes, bytearray, complex)):
-        raise MetricError(f"metric {name!r}: {value!r} is a {type(value).__name__}; give a real number")
+        raise MetricError(f"metric {name!r}: {reprlib.repr(value)} is a {type(value).__name__}; give a real number")
     shape: Any = getattr(value, "shape", ())
     try:
         size = 1
@@ -163,7 +165,7 @@ def number(name: str, value: object) -> float:
         raise
     except Exception as error:
         raise MetricError(f"metric {name!r}: {type(value).__name__} does not turn into a number: {error}") from error
-    raise MetricError(f"metric {name!r}: {value!r} is a {type(value).__name__}; give a real number")
+    raise MetricError(f"metric {name!r}: {reprlib.repr(value)} is a {type(value).__name__}; give a real number")
 
 
 def numbers(name: str, values: object) -> list[float]:

@@ -293,6 +293,25 @@ def test_log_history(new_tracker: NewTracker, catalog_path: Path) -> None:
     assert points(catalog_path, "loss")[-1] == (2001, 0.1)
 
 
+@pytest.mark.parametrize("count", [1, 127, 128, 129, 1000])
+def test_a_bulk_of_any_length_comes_back_bit_for_bit(new_tracker: NewTracker, catalog_path: Path, count: int) -> None:
+    odd = [0.1, -0.0, math.inf, -math.inf, 5e-324, 1.7976931348623157e308, 1 / 3]
+    values = [odd[n % len(odd)] for n in range(count)]
+    tracker = new_tracker()
+    tracker.log_history("up", range(count), values)
+    tracker.log_history("down", range(count, 0, -1), values)
+    tracker.log_history("twice", [*range(count), *range(count)], [0.5] * count + values)
+    for name, wanted in (("up", values), ("down", values[::-1]), ("twice", values)):
+        assert [bits(value) for _, value in points(catalog_path, name)] == [bits(value) for value in wanted]
+
+
+def test_a_series_where_a_number_is_meant_is_not_written_out(new_tracker: NewTracker) -> None:
+    tracker = new_tracker()
+    with pytest.raises(MetricError, match=r"\[0.5, 0.5, .*\.\.\.\] is a list") as caught:
+        tracker.log_metrics({"loss": [0.5] * 100_000, "lr": 0.1})
+    assert len(str(caught.value)) < 200
+
+
 @pytest.mark.parametrize(
     "call",
     [

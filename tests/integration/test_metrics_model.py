@@ -36,6 +36,7 @@ _settings = settings(
 def _folds_often() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_metrics, "FOLD_AFTER", FOLD_AFTER)
+        patch.setattr(store_metrics, "ROWS_OF_A_STATEMENT", 3)
         yield
 
 
