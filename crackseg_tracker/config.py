@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from crackseg_tracker.errors import ConfigError
+from crackseg_tracker.identity import ESCAPED_IN_NAMES, IDENTITY_IGNORES, identity_of
 from crackseg_tracker.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ _MAX_INT_BITS: Final = 14_000
 _CONTAINERS: Final[tuple[type, ...]] = (Mapping, list, tuple, set, frozenset)
 _MISSING: Final = "???"
 _INTERPOLATION: Final = "${"
-_ESCAPED: Final = str.maketrans({c: f"\\{c}" for c in "\\.[]"})
 _SELF_DESCRIBING: Final = (
     datetime.date,  # and datetime, its subclass
     datetime.time,
@@ -95,6 +95,7 @@ class CapturedConfig(NamedTuple):
         summary: The well-known hyperparameters that were found, such as `learning_rate`.
         missing: Names of the values that are `???` or cannot be resolved.
         project_name: The top-level `project_name`, if there is one.
+        identity_sha256: Hexadecimal digest of what makes a difference; see `crackseg_tracker.identity`.
     """
 
     text: str
@@ -103,6 +104,7 @@ class CapturedConfig(NamedTuple):
     summary: dict[str, Any]
     missing: tuple[str, ...]
     project_name: str | None
+    identity_sha256: str = ""
 
 
 def _named(*places: str) -> tuple[str, ...]:
@@ -184,13 +186,18 @@ class _Literal:
         self.text = text
 
 
-def capture(config: "Mapping[Any, Any] | DictConfig | None", redactor: Redactor) -> CapturedConfig:
+def capture(
+    config: "Mapping[Any, Any] | DictConfig | None",
+    redactor: Redactor,
+    identity_ignores: tuple[str, ...] = IDENTITY_IGNORES,
+) -> CapturedConfig:
     """Resolve, redact and flatten a configuration.
 
     Args:
         config: A mapping, possibly nested, or a `DictConfig`; it is not modified. None is an
             empty one. Values that are `???` or cannot be resolved are recorded as missing.
         redactor: Takes the secrets out before anything is derived.
+        identity_ignores: Patterns of the names that the identity leaves out.
 
     Returns:
         What the database stores.
@@ -227,6 +234,7 @@ def capture(config: "Mapping[Any, Any] | DictConfig | None", redactor: Redactor)
         summary=_summary(tree),
         missing=tuple(param.name for param in params if param.type == "missing"),
         project_name=_storable(project) if isinstance(project, str) and project else None,
+        identity_sha256=identity_of(text, identity_ignores),
     )
 
 
@@ -510,7 +518,7 @@ def _new_key(key: object, tree: dict[str, Any], name: str | None) -> str:
 
 
 def _join(parent: str | None, key: str) -> str:
-    escaped = _storable(key.translate(_ESCAPED))
+    escaped = _storable(key.translate(ESCAPED_IN_NAMES))
     return escaped if parent is None else f"{parent}.{escaped}"
 
 

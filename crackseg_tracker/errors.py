@@ -10,6 +10,7 @@
     ├── SettingsError                       the catalog's place cannot be found out or is not supported
     ├── NotFoundError (LookupError)         no such experiment, metric, ...; suggests the nearest
     ├── ExperimentExistsError               the id belongs to an experiment in another folder
+    ├── DuplicateExperimentError            the same was trained before (``on_duplicate="error"``)
     ├── QueryError                          SQL that fails or is not allowed
     └── CatalogError                        the catalog itself
         ├── ForeignCatalogError             the file is not a catalog of ours
@@ -23,6 +24,11 @@ Every message names the value and the way out. Errors of the driver are translat
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class TrackerError(Exception):
@@ -55,6 +61,20 @@ class NotFoundError(TrackerError, LookupError):
 
 class ExperimentExistsError(TrackerError):
     """The experiment id already belongs to an experiment in another folder."""
+
+
+class DuplicateExperimentError(TrackerError):
+    """The same was trained before: an experiment with this config, commit and data has completed.
+
+    Attributes:
+        experiment_id: The latest that completed.
+        best_metrics: Its best value of each metric.
+    """
+
+    def __init__(self, message: str, experiment_id: str = "", best_metrics: Mapping[str, float] | None = None) -> None:
+        super().__init__(message)
+        self.experiment_id = experiment_id
+        self.best_metrics = dict(best_metrics or {})
 
 
 class QueryError(TrackerError):

@@ -16,19 +16,21 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from crackseg_tracker import config as configs
 from crackseg_tracker import environment, fingerprint, settings, sidecar, values
 from crackseg_tracker.errors import (
+    DuplicateExperimentError,
     ExperimentExistsError,
     InvalidTypeError,
     InvalidValueError,
     MetricError,
 )
 from crackseg_tracker.folders import make_private_folder
+from crackseg_tracker.identity import IDENTITY_IGNORES, checked_patterns
 from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.rows import Metadata
 from crackseg_tracker.schema import ENDS
-from crackseg_tracker.store import changes, metrics, origin_import, reading
+from crackseg_tracker.store import changes, duplicates, metrics, origin_import, reading
 from crackseg_tracker.store.buffer import MetricBuffer
 from crackseg_tracker.store.changes import Change, Target
-from crackseg_tracker.store.database import open_database
+from crackseg_tracker.store.database import open_database, translated
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("crackseg_tracker")
 
 Durability = Literal["normal", "full", "buffered"]
+OnDuplicate = Literal["ignore", "warn", "error"]
 
 
 class ExperimentTracker:
@@ -57,9 +60,15 @@ class ExperimentTracker:
         redact: Regular expressions of further secrets, for names and for text.
         durability: "normal" (survives ``kill -9``), "full" (survives power loss) or "buffered" (metrics are committed
             by a thread at most 50 ms later).
+        on_duplicate: What to do when a new experiment was trained before: one with the same config, commit, uncommitted
+            changes and ``data_fingerprint`` has completed. "warn" names it and its bests in the log, "error" raises.
+        data_fingerprint: Any text that changes with the data, such as a digest or a version.
+        identity_ignores: Patterns of the params that do not make a config another one; default: seeds, paths, names
+            and the machine (`crackseg_tracker.identity.IDENTITY_IGNORES`, where the patterns are explained).
 
     Raises:
         ExperimentExistsError: The id belongs to an experiment in another folder.
+        DuplicateExperimentError: It was trained before, and ``on_duplicate`` is "error"; nothing was recorded.
         InvalidTypeError, InvalidValueError: An argument that cannot be meant; ConfigError for the config.
         CatalogError: The catalog is foreign, newer, damaged or not writable.
 
@@ -88,6 +97,9 @@ class ExperimentTracker:
         group: str | None = None,
         redact: Iterable[str] = (),
         durability: Durability = "normal",
+        on_duplicate: OnDuplicate = "ignore",
+        data_fingerprint: str = "",
+        identity_ignores: Iterable[str] = IDENTITY_IGNORES,
     ) -> None:
         if not isinstance(experiment_dir, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidTypeError(
@@ -99,6 +111,9 @@ class ExperimentTracker:
         self.experiment_name = values.checked_text(name, "experiment_name")
         if durability not in ("normal", "full", "buffered"):
             raise InvalidValueError(f'durability {durability!r} is unknown; give "normal", "full" or "buffered"')
+        if on_duplicate not in ("ignore", "warn", "error"):
+            raise InvalidValueError(f'on_duplicate {on_duplicate!r} is unknown; give "ignore", "warn" or "error"')
+        self._data_fingerprint = values.checked_text(data_fingerprint, "data_fingerprint", empty=True)
         if "\0" in str(experiment_dir):
             raise InvalidValueError(f"experiment_dir {str(experiment_dir)!r} has a NUL character; give a path")
         for text, what in ((project, "project"), (group, "group")):
@@ -106,7 +121,8 @@ class ExperimentTracker:
                 values.checked_text(text, what)
         self.auto_save = auto_save
         self._redactor = Redactor(redact)
-        self._config = None if config is None else configs.capture(config, self._redactor)
+        ignores = checked_patterns(identity_ignores, "identity_ignores")
+        self._config = None if config is None else configs.capture(config, self._redactor, ignores)
         # Absolute from here on: Hydra may change the working directory before the first write.
         self._folder = Path(os.path.realpath(self.experiment_dir))
         self._database = open_database(settings.locate(catalog))
@@ -118,7 +134,7 @@ class ExperimentTracker:
         self._unhashed: list[tuple[Path, fingerprint.FileFacts]] = []
         self._attempt: int | None = None
         self._entered: int | None = None
-        self._experiment, created_ms = self._open(project, group)
+        self._experiment, created_ms = self._open(project, group, on_duplicate)
         self._series = metrics.writer_of(self._database, self._experiment, created_ms)
         self._buffer = MetricBuffer(self._database, lambda: self._series) if durability == "buffered" else None
 
@@ -459,7 +475,7 @@ class ExperimentTracker:
 
     # The machinery
 
-    def _open(self, project: str | None, group: str | None) -> tuple[int, int]:
+    def _open(self, project: str | None, group: str | None, on_duplicate: OnDuplicate) -> tuple[int, int]:
         """Find the experiment, or reserve its id."""
         found = self._find()
         if found is not None:
@@ -472,9 +488,12 @@ class ExperimentTracker:
             group,
             os.fspath(self.experiment_dir),
             str(self._folder),
+            data_fingerprint=self._data_fingerprint,
         )
         origin = sidecar.read(self._folder, self.experiment_id)
         facts, process = environment.capture(), environment.process_facts()
+        if on_duplicate != "ignore":
+            self._look_for_duplicate(on_duplicate, config, facts)
         self._make_folder()
         with self._database.transaction() as connection:
             found = self._find()  # another process may have been faster
@@ -492,6 +511,27 @@ class ExperimentTracker:
             attempt = changes.begin_attempt(connection, number, config, facts, process, self._redactor)
         self._attempt = attempt
         return number, created_ms
+
+    def _look_for_duplicate(
+        self, on_duplicate: OnDuplicate, config: configs.CapturedConfig, facts: environment.Environment
+    ) -> None:
+        """Say that the same was trained before, while nothing is recorded yet."""
+        if not config.identity_sha256:
+            logger.warning("%s: its config tells nothing, so no duplicate can be found", self.experiment_id)
+            return
+        diff = duplicates.digest_of_diff(self._redactor.text(facts.git_diff))
+        identity = duplicates.Identity(config.identity_sha256, self._data_fingerprint, facts.git_commit, diff)
+        with self._database.lock, translated(self._database.path):
+            found = duplicates.already_trained(self._database.connection, identity, config.params)
+        if found is None:
+            return
+        if on_duplicate == "error":
+            raise DuplicateExperimentError(
+                f'{found}; train it again with on_duplicate="ignore", or give identity_ignores= that leave less out',
+                found.experiment_id,
+                found.best_metrics,
+            )
+        logger.warning("%s: %s", self.experiment_id, found)
 
     def _find(self) -> tuple[int, int] | None:
         rows = self._database.rows(
@@ -531,6 +571,10 @@ class ExperimentTracker:
             self._attempt = target.attempt
 
     def _new_attempt(self, connection: Connection) -> int:
+        if self._data_fingerprint:
+            connection.execute(
+                "UPDATE experiment SET data_fingerprint = ? WHERE id = ?", (self._data_fingerprint, self._experiment)
+            )
         return changes.begin_attempt(
             connection,
             self._experiment,

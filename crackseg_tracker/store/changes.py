@@ -225,6 +225,7 @@ class NewExperiment(NamedTuple):
     experiment_dir: str
     directory: str
     uid: str = ""
+    data_fingerprint: str = ""
 
 
 def create_experiment(connection: Connection, new: NewExperiment, config: CapturedConfig) -> tuple[int, int]:
@@ -235,8 +236,8 @@ def create_experiment(connection: Connection, new: NewExperiment, config: Captur
     number: int = connection.execute(
         'INSERT INTO experiment (uid, experiment_id, experiment_name, project, "group", status, description, '
         "experiment_dir, directory, config, current_epoch, total_epochs, training_time_seconds, error_message, "
-        "created_at, created_ms, updated_at) VALUES (?, ?, ?, ?, ?, 'created', '', ?, ?, ?, 0, ?, 0.0, '', ?, ?, ?) "
-        "RETURNING id",
+        "created_at, created_ms, updated_at, identity_sha256, data_fingerprint) "
+        "VALUES (?, ?, ?, ?, ?, 'created', '', ?, ?, ?, 0, ?, 0.0, '', ?, ?, ?, ?, ?) RETURNING id",
         (
             new.uid or str(uuid.uuid4()),
             new.experiment_id,
@@ -250,6 +251,8 @@ def create_experiment(connection: Connection, new: NewExperiment, config: Captur
             at,
             created_ms,
             at,
+            config.identity_sha256,
+            new.data_fingerprint,
         ),
     ).fetchone()[0]
     connection.execute(
@@ -292,7 +295,10 @@ def begin_attempt(
         ]
         changes = param_differences(before, config.params)
         current = ensure_config(connection, config)
-        connection.execute("UPDATE experiment SET config = ? WHERE id = ?", (current, experiment))
+        connection.execute(
+            "UPDATE experiment SET config = ?, identity_sha256 = ? WHERE id = ?",
+            (current, config.identity_sha256, experiment),
+        )
         connection.execute("DELETE FROM param WHERE experiment = ? AND source = 'config'", (experiment,))
         _write_params(connection, experiment, config.params, "config")
     environment_number = ensure_environment(connection, environment, redactor)

@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from crackseg_tracker.identity import identity_of
+
 revision = "0002"
 down_revision = "0001"
 
@@ -54,3 +56,15 @@ def upgrade() -> None:
     """Add what the second version has."""
     for statement in STATEMENTS:
         op.execute(statement)
+    _tell_identities()
+
+
+def _tell_identities() -> None:
+    """Give the experiments of version 1 the identity that trackers give new ones today, so that both compare."""
+    connection = op.get_bind()
+    configs = connection.exec_driver_sql("SELECT id, text FROM config").fetchall()
+    identities = {number: identity_of(text) for number, text in configs}
+    experiments = connection.exec_driver_sql("SELECT id, config FROM experiment").fetchall()
+    found = [(identities[config], number) for number, config in experiments]
+    if found:
+        connection.exec_driver_sql("UPDATE experiment SET identity_sha256 = ? WHERE id = ?", found)
