@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fill_catalog import Size, fill
 
 from crackseg_tracker import Catalog, ExperimentTracker
 
@@ -42,3 +43,20 @@ def new_tracker(tmp_path: Path, catalog_path: Path) -> Callable[..., ExperimentT
         return ExperimentTracker(experiment_id=experiment_id, **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def filled_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog of 60 experiments by ``scripts/fill_catalog.py``, for the whole session: read it, never write to it."""
+    path = tmp_path_factory.mktemp("filled") / "catalog" / "catalog.db"
+    fill(path, Size(experiments=60, params=12, metrics=5, steps=30, curves=0.34, artifacts=5, samples=4), seed=1)
+    with Catalog(path) as catalog:
+        assert catalog.check() == []
+    return path
+
+
+@pytest.fixture
+def filled_catalog(filled_path: Path) -> Iterator[Catalog]:
+    """The filled catalog, open for reading."""
+    with Catalog(filled_path) as catalog:
+        yield catalog

@@ -226,11 +226,13 @@ class NewExperiment(NamedTuple):
     directory: str
     uid: str = ""
     data_fingerprint: str = ""
+    #: Default: now.
+    created_at: str = ""
 
 
 def create_experiment(connection: Connection, new: NewExperiment, config: CapturedConfig) -> tuple[int, int]:
     """Reserve the id; give the experiment's number and its creation in milliseconds of Unix time."""
-    at = now()
+    at = new.created_at or now()
     config_number = ensure_config(connection, config)
     created_ms = int(datetime.fromisoformat(at).timestamp() * 1000)
     number: int = connection.execute(
