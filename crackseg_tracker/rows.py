@@ -123,3 +123,13 @@ class PointRow(NamedTuple):
     metric: str
     step: int
     value: float
+
+
+class ColumnRow(NamedTuple):
+    """One column of a view, described; ``type`` is what SQLite's ``typeof`` says of its values."""
+
+    view: str
+    column: str
+    type: str
+    unit: str
+    meaning: str

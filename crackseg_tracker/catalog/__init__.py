@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from crackseg_tracker.catalog.questions import Questions
+from crackseg_tracker.catalog.sql import Sql
 from crackseg_tracker.catalog.upkeep import Upkeep
 
 __all__ = ["Catalog"]
 
 
-class Catalog(Questions, Upkeep):
+class Catalog(Questions, Sql, Upkeep):
     """All experiments of a catalog, read-only: training may write meanwhile.
 
     Args:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from crackseg_tracker import values
 from crackseg_tracker.catalog.arguments import Words, checked_limit, suggestion, words
 from crackseg_tracker.catalog.opened import OpenCatalog
-from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, QueryError
+from crackseg_tracker.errors import InvalidValueError
 from crackseg_tracker.results import Result
 from crackseg_tracker.rows import ArtifactRow, BestRow, ExperimentRow, PointRow, TagRow
 from crackseg_tracker.schema import STATUSES
@@ -174,23 +172,3 @@ class Questions(OpenCatalog):
                     last = values.MAX_STEP if stop is None else stop - 1
                     rows += reading.curve(connection, (experiment, experiment_id), (number, name), start, last)
         return Result(PointRow._fields, rows, PointRow._make)
-
-    def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> Result[Any]:
-        """Ask in SQL, over the documented views. Read-only, one statement.
-
-        Raises:
-            QueryError: The SQL is wrong, or would write, attach or set a pragma.
-        """
-        if not isinstance(query, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidTypeError(f"query {query!r} is a {type(query).__name__}; give a str")
-        with self._reading() as connection, reading.guarded(connection):
-            try:
-                cursor = connection.execute(query, params)
-                columns = [c[0] for c in cursor.description or ()]
-                return Result(columns, cursor.fetchall())
-            except (sqlite3.Error, sqlite3.Warning, ValueError, TypeError, OverflowError) as error:
-                reason = str(error)
-                if "not authorized" in reason or "prohibited" in reason:
-                    reason += " (a question is one SELECT: it cannot write, attach or set pragmas)"
-                shown = query[:500].encode(errors="backslashreplace").decode()
-                raise QueryError(f"{reason} in: {shown}") from error

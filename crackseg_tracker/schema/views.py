@@ -18,6 +18,12 @@ CONTRACT_VERSION = 2
 # NaN is stored as NULL, and 9e999 is SQLite's way to write infinity.
 _FINITE = "abs(value) < 9e999"
 
+# No JSON here: to SQLite 3.40 its functions are none that the views of an untrusted schema may call.
+_OPEN_BEST = """CASE WHEN n.mode = 'max' THEN CASE WHEN s.max_value >= s.reported_value OR s.reported_value IS NULL
+    THEN s.max_value ELSE s.reported_value END
+  ELSE CASE WHEN s.min_value <= s.reported_value OR s.reported_value IS NULL
+    THEN s.min_value ELSE s.reported_value END END"""
+
 VIEWS: dict[str, str] = {
     "_recent_summary": f"""
 SELECT experiment, metric, count(*) AS count,
@@ -57,16 +63,16 @@ SELECT e.experiment_id, e.experiment_name, e.project, e."group", e.status, e.des
   e.total_epochs, e.training_time_seconds, e.error_message, e.created_at, e.started_at, e.completed_at, e.updated_at,
   e.experiment_dir, v.hostname, v.username, v.python_version, v.platform, v.pytorch_version, v.cuda_available,
   v.cuda_version, v.memory_gb, v.git_commit, v.git_branch, v.git_dirty, v.git_remote, c.sha256 AS config_sha256,
-  e.uid, e.id AS experiment_number
+  e.uid, e.id AS experiment_number, e.data_fingerprint, e.identity_sha256
 FROM experiment AS e JOIN config AS c ON c.id = e.config LEFT JOIN environment AS v ON v.id = e.environment
 WHERE e.deleted_at IS NULL""",
     "attempts": """
 SELECT e.experiment_id, a.number AS attempt, a.started_at, a.hostname, a.username, a.pid, a.command_line,
-  c.sha256 AS config_sha256, a.config_changes, v.git_commit
+  c.sha256 AS config_sha256, a.config_changes, v.git_commit, a.rank, a.ended_at, a.end_reason
 FROM attempt AS a JOIN experiment AS e ON e.id = a.experiment JOIN config AS c ON c.id = a.config
 LEFT JOIN environment AS v ON v.id = a.environment WHERE e.deleted_at IS NULL""",
     "status_changes": """
-SELECT e.experiment_id, s.status, s.changed_at, s.message, a.number AS attempt
+SELECT e.experiment_id, s.status, s.changed_at, s.message, a.number AS attempt, s.hostname, s.username
 FROM status_change AS s JOIN experiment AS e ON e.id = s.experiment LEFT JOIN attempt AS a ON a.id = s.attempt
 WHERE e.deleted_at IS NULL""",
     "params": """
@@ -96,9 +102,14 @@ WHERE e.deleted_at IS NULL""",
     "metric_summaries": """
 SELECT e.experiment_id, n.name AS metric, s.count, s.non_finite_count, s.first_non_finite_step, s.first_step,
   s.first_value, s.last_step, s.last_value, s.min_step, s.min_value, s.max_step, s.max_value
-FROM _summary AS s JOIN experiment AS e ON e.id = s.experiment JOIN metric_name AS n ON n.id = s.metric
+FROM metric_summary AS s JOIN experiment AS e ON e.id = s.experiment JOIN metric_name AS n ON n.id = s.metric
+WHERE s.sealed = 1 AND e.deleted_at IS NULL AND s.count > 0
+UNION ALL
+SELECT e.experiment_id, n.name, s.count, s.non_finite_count, s.first_non_finite_step, s.first_step,
+  s.first_value, s.last_step, s.last_value, s.min_step, s.min_value, s.max_step, s.max_value
+FROM _open_summary AS s JOIN experiment AS e ON e.id = s.experiment JOIN metric_name AS n ON n.id = s.metric
 WHERE e.deleted_at IS NULL AND s.count > 0""",
-    "metric_bests": """
+    "metric_bests": f"""
 SELECT n.name AS metric, e.experiment_id, e.experiment_name, e.project, e.status, n.mode, likely(s.best_max) AS value,
   CASE WHEN s.best_max = s.max_value THEN s.max_step ELSE s.reported_step END AS step,
   CASE WHEN s.best_max = s.max_value THEN 'logged' ELSE 'reported' END AS source, e.id AS experiment_number
@@ -112,10 +123,7 @@ FROM metric_name AS n JOIN metric_summary AS s ON s.metric = n.id JOIN experimen
 WHERE n.mode = 'min' AND s.sealed = 1 AND s.best_min IS NOT NULL AND e.deleted_at IS NULL
 UNION ALL
 SELECT n.name, e.experiment_id, e.experiment_name, e.project, e.status, n.mode,
-  CASE WHEN n.mode = 'max' THEN CASE WHEN s.max_value >= s.reported_value OR s.reported_value IS NULL
-    THEN s.max_value ELSE s.reported_value END
-  ELSE CASE WHEN s.min_value <= s.reported_value OR s.reported_value IS NULL
-    THEN s.min_value ELSE s.reported_value END END,
+  {_OPEN_BEST},
   CASE WHEN n.mode = 'max' THEN CASE WHEN s.max_value >= s.reported_value OR s.reported_value IS NULL
     THEN s.max_step ELSE s.reported_step END
   ELSE CASE WHEN s.min_value <= s.reported_value OR s.reported_value IS NULL
@@ -124,6 +132,38 @@ SELECT n.name, e.experiment_id, e.experiment_name, e.project, e.status, n.mode,
     OR s.reported_value IS NULL THEN 'logged' ELSE 'reported' END, e.id
 FROM metric_name AS n JOIN _open_summary AS s ON s.metric = n.id JOIN experiment AS e ON e.id = s.experiment
 WHERE coalesce(s.max_value, s.reported_value) IS NOT NULL AND e.deleted_at IS NULL""",
+    "leaderboard": """
+SELECT metric, rank() OVER (PARTITION BY metric ORDER BY CASE mode WHEN 'max' THEN -value ELSE value END) AS rank,
+  experiment_id, experiment_name, project, status, mode, value, step, source, experiment_number
+FROM metric_bests""",
+    "experiment_overview": f"""
+SELECT e.experiment_id, e.experiment_name, e.project, e."group", e.status, e.description,
+  coalesce((SELECT group_concat(tag, ', ') FROM (
+    SELECT tag FROM experiment_tag AS t WHERE t.experiment = e.id ORDER BY tag)), '') AS tags,
+  coalesce((SELECT group_concat(name || '=' || printf('%.6g', value), ', ') FROM (
+    SELECT n.name, CASE n.mode WHEN 'max' THEN s.best_max ELSE s.best_min END AS value
+    FROM metric_summary AS s JOIN metric_name AS n ON n.id = s.metric WHERE s.experiment = e.id AND s.sealed = 1
+    UNION ALL
+    SELECT n.name, {_OPEN_BEST} FROM _open_summary AS s JOIN metric_name AS n ON n.id = s.metric
+    WHERE s.experiment = e.id) WHERE value IS NOT NULL), '') AS best_metrics,
+  c.summary AS config_summary, e.current_epoch, e.total_epochs, e.training_time_seconds,
+  (SELECT count(*) FROM attempt AS a WHERE a.experiment = e.id) AS attempt_count,
+  (SELECT count(*) FROM metric_summary AS s WHERE s.experiment = e.id) AS metric_count,
+  (SELECT count(*) FROM artifact AS a WHERE a.experiment = e.id) AS artifact_count,
+  (SELECT coalesce(sum(size_bytes), 0) FROM artifact AS a WHERE a.experiment = e.id) AS artifact_bytes,
+  e.error_message, e.created_at, e.started_at, e.completed_at, e.updated_at, v.hostname, v.git_commit, v.git_dirty,
+  e.experiment_dir, e.id AS experiment_number
+FROM experiment AS e JOIN config AS c ON c.id = e.config LEFT JOIN environment AS v ON v.id = e.environment
+WHERE e.deleted_at IS NULL""",
+    "artifact_overview": """
+SELECT e.experiment_id, e.experiment_name, e.project, e.status, a.artifact_id, a.artifact_type, a.path,
+  coalesce((SELECT group_concat(tag, ', ') FROM (
+    SELECT tag FROM artifact_tag AS t WHERE t.artifact = a.id ORDER BY tag)), '') AS tags,
+  a.description, a.size_bytes, a.sha256, a.digest_state, (SELECT count(*) FROM artifact AS d JOIN experiment AS o
+    ON o.id = d.experiment WHERE d.sha256 = nullif(a.sha256, '') AND o.deleted_at IS NULL) AS same_content_count,
+  p.number AS attempt, a.created_at, a.absolute_path, a.id AS artifact_number
+FROM artifact AS a JOIN experiment AS e ON e.id = a.experiment LEFT JOIN attempt AS p ON p.id = a.attempt
+WHERE e.deleted_at IS NULL""",
     "metric_reports": """
 SELECT e.experiment_id, n.name AS metric, r.step, r.value, r.reported_at, a.number AS attempt
 FROM metric_report AS r JOIN experiment AS e ON e.id = r.experiment JOIN metric_name AS n ON n.id = r.metric

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from math import nan
@@ -239,38 +238,3 @@ def metadata(connection: Connection, experiment: int) -> Metadata:
         error_message=row[14],
         uid=row[15],
     )
-
-
-_PRAGMAS = {
-    "table_info",
-    "table_xinfo",
-    "table_list",
-    "index_list",
-    "index_info",
-    "index_xinfo",
-    "foreign_key_list",
-}
-_ALLOWED = {
-    sqlite3.SQLITE_SELECT,
-    sqlite3.SQLITE_READ,
-    sqlite3.SQLITE_FUNCTION,
-    sqlite3.SQLITE_RECURSIVE,
-}
-
-
-@contextmanager
-def guarded(connection: Connection) -> Generator[None]:
-    """Allow only reading: whatever the SQL says, the authorizer refuses the rest when it is compiled."""
-
-    def authorize(action: int, first: str | None, second: str | None, *_: Any) -> int:
-        if action == sqlite3.SQLITE_PRAGMA:
-            return sqlite3.SQLITE_OK if first in _PRAGMAS else sqlite3.SQLITE_DENY
-        if action == sqlite3.SQLITE_FUNCTION and second == "load_extension":
-            return sqlite3.SQLITE_DENY
-        return sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
-
-    connection.set_authorizer(authorize)
-    try:
-        yield
-    finally:
-        connection.set_authorizer(None)

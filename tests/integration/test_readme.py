@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import doctest
-import re
-import sqlite3
-from pathlib import Path
+
+from write_contract import README, SECTION
 
 from crackseg_tracker import Catalog, ExperimentTracker
-from crackseg_tracker.schema.views import VIEWS
-
-README = Path(__file__).resolve().parents[2] / "README.md"
+from crackseg_tracker.schema.contract import readme_table
 
 
 def test_examples_run_as_shown() -> None:
@@ -20,19 +17,9 @@ def test_examples_run_as_shown() -> None:
     assert result.failed == 0
 
 
-def test_every_view_and_column_is_listed(tmp_path: Path) -> None:
-    ExperimentTracker(tmp_path / "a", "a", catalog=tmp_path / "c" / "catalog.db")
-    text = README.read_text(encoding="utf-8")
-    connection = sqlite3.connect(tmp_path / "c" / "catalog.db")
-    for view in VIEWS:
-        if not view.startswith("_"):
-            assert f"`{view}`" in text or f"from {view}`" in text
-    for view in ("experiments", "params", "artifacts", "metrics", "metric_bests", "metric_names", "sample_metrics"):
-        row = next(line for line in text.splitlines() if line.startswith(f"| `{view}`"))
-        shown = re.sub(r"\(.*?\)", "", row.split("|")[3]).replace('"', "")
-        columns = [c[0] for c in connection.execute(f"SELECT * FROM {view}").description]
-        assert [c.strip() for c in shown.split(",")] == columns
-    connection.close()
+def test_the_table_of_the_views_is_that_of_the_contract() -> None:
+    shown = README.read_text(encoding="utf-8").split(SECTION[0])[1].split(SECTION[1])[0]
+    assert shown.strip() == readme_table(), "write it anew: python scripts/write_contract.py"
 
 
 def test_every_public_call_of_the_tracker_is_listed() -> None:
