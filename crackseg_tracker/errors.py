@@ -11,6 +11,7 @@
     ├── NotFoundError (LookupError)         no such experiment, metric, ...; suggests the nearest
     ├── ExperimentExistsError               the id belongs to an experiment in another folder
     ├── DuplicateExperimentError            the same was trained before (``on_duplicate="error"``)
+    ├── ExperimentRunningError              a training is at work on the experiment
     ├── QueryError                          SQL that fails or is not allowed
     └── CatalogError                        the catalog itself
         ├── ForeignCatalogError             the file is not a catalog of ours
@@ -75,6 +76,10 @@ class DuplicateExperimentError(TrackerError):
         super().__init__(message)
         self.experiment_id = experiment_id
         self.best_metrics = dict(best_metrics or {})
+
+
+class ExperimentRunningError(TrackerError):
+    """A training is at work on the experiment."""
 
 
 class QueryError(TrackerError):

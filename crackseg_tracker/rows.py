@@ -133,3 +133,53 @@ class ColumnRow(NamedTuple):
     type: str
     unit: str
     meaning: str
+
+
+class ChangeRow(NamedTuple):
+    """Who changed what, when.
+
+    ``subject`` is "tag", "description", "name", "id", "artifact", "experiment" or "status"; ``action`` says how it was
+    changed ("added", "removed", "changed", "relocated", "deleted", "restored", "purged", "merged"); ``item`` which one
+    (the tag, the artifact's id).
+    """
+
+    changed_at: str
+    experiment_id: str
+    subject: str
+    action: str
+    item: str
+    before: str | None
+    after: str | None
+    attempt: int | None
+    hostname: str
+    username: str
+
+
+class TrashRow(NamedTuple):
+    """A deleted experiment: what it is, and how much of it there is to restore or purge."""
+
+    experiment_id: str
+    uid: str
+    experiment_name: str
+    project: str
+    status: str
+    deleted_at: str
+    points: int
+    artifacts: int
+    experiment_dir: str
+
+
+class PurgeRow(NamedTuple):
+    """What a purge removed (or would remove) of one experiment.
+
+    ``files`` are the paths removed, ``size_bytes`` what they held, and ``kept`` the paths that stay, each with the
+    reason after ": ".
+    """
+
+    experiment_id: str
+    uid: str
+    deleted_at: str
+    rows: int
+    files: tuple[str, ...]
+    size_bytes: int
+    kept: tuple[str, ...]

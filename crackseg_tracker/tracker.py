@@ -378,8 +378,9 @@ class ExperimentTracker:
             ]
 
     def update_description(self, description: str) -> None:
-        """Replace the description."""
-        self._record(changes.DescriptionChange(description=values.checked_text(description, "description", empty=True)))
+        """Replace the description (secrets redacted)."""
+        text = self._redactor.text(values.checked_text(description, "description", empty=True))
+        self._record(changes.DescriptionChange(description=text))
 
     def add_tags(self, tags: Iterable[str]) -> None:
         """Add tags; those that are there stay."""
@@ -499,8 +500,11 @@ class ExperimentTracker:
             found = self._find()  # another process may have been faster
             if found is not None:
                 return found
-            if origin and _is_new_uid(connection, origin.uid):
-                new = new._replace(uid=origin.uid)
+            if origin and origin.uid:
+                if _is_known(connection, origin.uid):
+                    origin = None  # the file of an experiment that was deleted or renamed: this one is another
+                else:
+                    new = new._replace(uid=origin.uid)
             number, created_ms = changes.create_experiment(connection, new, config)
             if origin is not None:
                 redacted = origin._replace(
@@ -662,6 +666,8 @@ class ExperimentTracker:
         self._unhashed = []
 
     def _write_sidecar(self) -> None:
+        if self._database.rows("SELECT 1 FROM experiment WHERE id = ? AND deleted_at IS NOT NULL", (self._experiment,)):
+            return  # the folder may belong to another experiment now
         try:
             sidecar.write(self._folder, self._stored_metadata()._asdict())
         except OSError as error:
@@ -702,8 +708,8 @@ class _Preview:
         self._context.__exit__(*error)
 
 
-def _is_new_uid(connection: Connection, uid: str) -> bool:
-    return bool(uid) and connection.execute("SELECT 1 FROM experiment WHERE uid = ?", (uid,)).fetchone() is None
+def _is_known(connection: Connection, uid: str) -> bool:
+    return connection.execute("SELECT 1 FROM experiment WHERE uid = ?", (uid,)).fetchone() is not None
 
 
 def _end_of(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from crackseg_tracker import values
-from crackseg_tracker.errors import InvalidTypeError
+from crackseg_tracker.errors import InvalidTypeError, InvalidValueError
 
 Words = str | Sequence[str]
 
@@ -33,6 +34,24 @@ def words(value: Words | None, what: str) -> list[str]:
 def checked_limit(value: int | None) -> int | None:
     """Check a number of rows; None is all."""
     return None if value is None else values.checked_step(value, "limit")
+
+
+def moment(value: datetime | str, what: str) -> str:
+    """Give a time as it is stored: UTC, microseconds. Naive times are local, as the user's clock shows them.
+
+    Example:
+        >>> moment("2026-01-31T12:00:00+01:00", "since")
+        '2026-01-31T11:00:00.000000+00:00'
+    """
+    try:
+        time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        return time.astimezone(UTC).isoformat(timespec="microseconds")
+    except TypeError as error:
+        raise InvalidTypeError(f"{what} {value!r} is a {type(value).__name__}; give a datetime or text") from error
+    except (ValueError, OverflowError) as error:
+        raise InvalidValueError(
+            f"{what} {value!r} is no time; give a datetime, or text such as '2026-01-31'"
+        ) from error
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -153,6 +153,24 @@ CONTRACT: dict[str, View] = {
             Column("username", "text", "", "likewise"),
         ),
     ),
+    "changes": View(
+        "change of a tag, description, name, artifact or status; of deleted experiments too",
+        (
+            Column("changed_at", "text", TIME, "when"),
+            Column("experiment_id", "text", "", "the id that the experiment has now, or had when it was deleted"),
+            Column("subject", "text", "", "tag, description, name, id, artifact, experiment or status"),
+            Column("action", "text", "", "added, removed, changed, relocated, deleted, restored, purged or merged"),
+            Column("item", "text", "", "which one: the tag, or the artifact's id; else ''"),
+            Column("before", "text or null", "", "the text before; of an artifact, JSON of the facts that differ"),
+            Column("after", "text or null", "", "likewise after"),
+            _ATTEMPT,
+            Column("hostname", "text", "", "the machine of who changed it"),
+            Column("username", "text", "", "who changed it"),
+            Column("uid", "text", "UUID", "the experiment's, for ever"),
+            _EXPERIMENT_NUMBER,
+            Column("change_number", "integer", "", "order of the changes of one time; the key of no other file"),
+        ),
+    ),
     "params": View(
         "leaf of a config, or logged param",
         (

@@ -137,6 +137,9 @@ class Experiment(SQLModel, table=True):
     #: they tell whether the same was trained before.
     data_fingerprint: str = _column(TEXT, server_default="")
     identity_sha256: str = _column(TEXT, server_default="")
+    #: When a purge emptied it. The row stays: its number and its attempts' are never used again, so a tracker that is
+    #: still at work on it can write neither into the rows of another experiment nor in vain.
+    purged_at: str | None = _column(TEXT, null=True)
 
 
 class Attempt(SQLModel, table=True):
@@ -187,7 +190,7 @@ class StatusChange(SQLModel, table=True):
 
 
 class ChangeLog(SQLModel, table=True):
-    """Who changed which tag, description, name or artifact, when; rows outlive their experiment."""
+    """Who changed which tag, description, name or artifact, when."""
 
     __tablename__: ClassVar[Any] = "change_log"
     __table_args__: ClassVar[Any] = (
@@ -196,18 +199,16 @@ class ChangeLog(SQLModel, table=True):
         _STRICT,
     )
     id: int | None = _id()
-    #: NULL once the experiment is purged.
-    experiment: int | None = _column(INTEGER, ForeignKey("experiment.id"), null=True)
-    experiment_id: str = _column(TEXT)
+    experiment: int = _column(INTEGER, ForeignKey("experiment.id"))
     attempt: int | None = _column(INTEGER, ForeignKey("attempt.id"), null=True)
-    #: What was changed ("tag", "description", "name", "artifact", "experiment"), how ("added", "removed", "changed",
-    #: "deleted", "restored", "purged", "relocated", "merged"), and which one (the tag, the artifact's id).
+    #: What was changed, how, and which one (see `store.changelog`).
     subject: str = _column(TEXT)
     action: str = _column(TEXT)
     item: str = _column(TEXT)
     before: str | None = _column(TEXT, null=True)
     after: str | None = _column(TEXT, null=True)
     changed_at: str = _column(TEXT)
+    #: Who, where it was not an attempt's own process.
     hostname: str = _column(TEXT)
     username: str = _column(TEXT)
 

@@ -75,6 +75,17 @@ LEFT JOIN environment AS v ON v.id = a.environment WHERE e.deleted_at IS NULL"""
 SELECT e.experiment_id, s.status, s.changed_at, s.message, a.number AS attempt, s.hostname, s.username
 FROM status_change AS s JOIN experiment AS e ON e.id = s.experiment LEFT JOIN attempt AS a ON a.id = s.attempt
 WHERE e.deleted_at IS NULL""",
+    # Deleted experiments too: a log that forgets is none.
+    "changes": """
+SELECT l.changed_at, e.experiment_id, l.subject, l.action, l.item, l.before, l.after, a.number AS attempt,
+  coalesce(a.hostname, l.hostname) AS hostname, coalesce(a.username, l.username) AS username, e.uid,
+  e.id AS experiment_number, l.id AS change_number
+FROM change_log AS l JOIN experiment AS e ON e.id = l.experiment LEFT JOIN attempt AS a ON a.id = l.attempt
+UNION ALL
+SELECT s.changed_at, e.experiment_id, 'status', 'changed', '', (SELECT p.status FROM status_change AS p
+    WHERE p.experiment = s.experiment AND p.id < s.id ORDER BY p.id DESC LIMIT 1), s.status, a.number,
+  coalesce(nullif(s.hostname, ''), a.hostname, ''), coalesce(nullif(s.username, ''), a.username, ''), e.uid, e.id, s.id
+FROM status_change AS s JOIN experiment AS e ON e.id = s.experiment LEFT JOIN attempt AS a ON a.id = s.attempt""",
     "params": """
 SELECT e.experiment_id, p.name, p.value, p.type, p.text, p.source
 FROM param AS p JOIN experiment AS e ON e.id = p.experiment WHERE e.deleted_at IS NULL""",

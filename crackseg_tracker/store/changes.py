@@ -20,7 +20,8 @@ from crackseg_tracker.environment import Environment, ProcessFacts
 from crackseg_tracker.fingerprint import FileFacts
 from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.schema import ENDS
-from crackseg_tracker.store import metrics
+from crackseg_tracker.store import changelog, metrics
+from crackseg_tracker.store.changelog import Author, Entry
 from crackseg_tracker.store.database import now
 
 
@@ -50,10 +51,8 @@ class DescriptionChange(Change):
 
     def apply(self, connection: Connection, target: Target) -> None:
         """Write the change."""
-        connection.execute(
-            "UPDATE experiment SET description = ?, updated_at = ? WHERE id = ?",
-            (self.description, self.at, target.experiment),
-        )
+        entries = changelog.change(connection, target.experiment, "description", self.description)
+        _log(connection, target, entries, self.at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +64,8 @@ class TagChange(Change):
 
     def apply(self, connection: Connection, target: Target) -> None:
         """Write the change."""
-        connection.executemany(
-            "INSERT INTO experiment_tag (experiment, tag, added_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            [(target.experiment, tag, self.at) for tag in self.added],
-        )
-        connection.executemany(
-            "DELETE FROM experiment_tag WHERE experiment = ? AND tag = ?",
-            [(target.experiment, tag) for tag in self.removed],
-        )
-        _touch(connection, target, self.at)
+        entries = changelog.change_tags(connection, target.experiment, self.added, self.removed, self.at)
+        _log(connection, target, entries, self.at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +140,7 @@ class ArtifactChange(Change):
             "created_at": self.at,
             "updated_at": self.at,
         }
+        before = _artifact_state(connection, target.experiment, self.artifact_id)
         kept = ("experiment", "artifact_id", "created_at")
         updates = ", ".join(f"{c} = excluded.{c}" for c in row if c not in kept)
         number = connection.execute(
@@ -160,7 +153,8 @@ class ArtifactChange(Change):
             "INSERT INTO artifact_tag VALUES (?, ?) ON CONFLICT DO NOTHING",
             [(number, t) for t in self.tags],
         )
-        _touch(connection, target, self.at)
+        after = _artifact_state(connection, target.experiment, self.artifact_id)
+        _log(connection, target, _artifact_entries(self.artifact_id, before, after), self.at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,6 +372,37 @@ def _write_params(connection: Connection, experiment: int, params: Sequence[Para
         "source = excluded.source WHERE excluded.source = 'logged' OR source = 'config'",
         [(experiment, p.name, p.value, p.type, p.text, source) for p in params],
     )
+
+
+def _artifact_state(connection: Connection, experiment: int, artifact_id: str) -> dict[str, Any]:
+    """Give what the change log tells of an artifact; {} when there is none."""
+    row = connection.execute(
+        "SELECT artifact_type, path, size_bytes, sha256, (SELECT json_group_array(tag) FROM artifact_tag AS t "
+        "WHERE t.artifact = a.id) FROM artifact AS a WHERE experiment = ? AND artifact_id = ?",
+        (experiment, artifact_id),
+    ).fetchone()
+    if row is None:
+        return {}
+    return {
+        **dict(zip(("artifact_type", "path", "size_bytes", "sha256"), row, strict=False)),
+        "tags": json.loads(row[4]),
+    }
+
+
+def _artifact_entries(artifact_id: str, before: dict[str, Any], after: dict[str, Any]) -> list[Entry]:
+    if not before:
+        return [Entry("artifact", "added", artifact_id, None, json.dumps(after))]
+    differing = [name for name in after if before[name] != after[name]]
+    if not differing:
+        return []
+    was, now_is = ({name: state[name] for name in differing} for state in (before, after))
+    return [Entry("artifact", "changed", artifact_id, json.dumps(was), json.dumps(now_is))]
+
+
+def _log(connection: Connection, target: Target, entries: Sequence[Entry], at: str) -> None:
+    if entries:
+        changelog.record(connection, target.experiment, entries, at, Author(target.attempt))
+    _touch(connection, target, at)
 
 
 def _touch(connection: Connection, target: Target, at: str) -> None:

@@ -229,6 +229,11 @@ def translated(path: Path) -> Generator[None]:
         raise
 
 
+def pause_for_others() -> None:
+    """Leave the lock alone for a moment: work of many transactions on end would keep out whoever waits for it."""
+    time.sleep(0.005)
+
+
 def keep_for_ever(connection: sqlite3.Connection) -> None:
     """Give a handle a reference that is never taken back: not even the interpreter's end must close it."""
     import ctypes

@@ -10,6 +10,7 @@ down_revision = "0001"
 STATEMENTS = (
     "ALTER TABLE experiment ADD COLUMN data_fingerprint TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE experiment ADD COLUMN identity_sha256 TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE experiment ADD COLUMN purged_at TEXT",
     "CREATE INDEX experiment_by_status ON experiment (status)",
     "CREATE INDEX experiment_by_creation ON experiment (created_at)",
     "CREATE INDEX experiment_by_identity ON experiment (identity_sha256)",
@@ -21,8 +22,7 @@ STATEMENTS = (
     "ALTER TABLE status_change ADD COLUMN username TEXT NOT NULL DEFAULT ''",
     """CREATE TABLE change_log (
     id INTEGER NOT NULL,
-    experiment INTEGER,
-    experiment_id TEXT NOT NULL,
+    experiment INTEGER NOT NULL,
     attempt INTEGER,
     subject TEXT NOT NULL,
     action TEXT NOT NULL,
