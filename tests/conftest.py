@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from fill_catalog import Size, fill
 
 from crackseg_tracker import Catalog, ExperimentTracker
+from crackseg_tracker.store import creation
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +23,25 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     working = tmp_path / "work"
     working.mkdir()
     monkeypatch.chdir(working)
+
+
+@pytest.fixture(scope="session")
+def _created_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new catalog, as the migrations make it."""
+    path = tmp_path_factory.mktemp("created") / "catalog.db"
+    creation._create(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _quick_creation(_created_once: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy what the migrations made once: 60 ms less for each of a thousand tests. Subprocesses create for real."""
+
+    def copy(path: Path) -> None:
+        shutil.copy(_created_once, path)
+        path.chmod(0o600)
+
+    monkeypatch.setattr(creation, "_create", copy)
 
 
 @pytest.fixture
