@@ -365,14 +365,15 @@ def rewind(connection: Connection, experiment: int, attempt: int | None, step: i
             f"AND {_FINITE} ORDER BY id",
             (experiment, metric),
         ).fetchall()
-        step_of_last, last = left[-1] if left else (None, None)
+        # A repeated report stays the one that it was first: its step, and 0.0 where -0.0 came later.
+        first_step, first = left[-1] if left else (None, None)
         for earlier_step, value in reversed(left):
-            if value != last:
+            if value != first:
                 break
-            step_of_last = earlier_step
+            first_step, first = earlier_step, value
         connection.execute(
             "UPDATE metric_summary SET reported_step = ?, reported_value = ? WHERE experiment = ? AND metric = ?",
-            (step_of_last, last, experiment, metric),
+            (first_step, first, experiment, metric),
         )
 
 

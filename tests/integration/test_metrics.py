@@ -652,3 +652,14 @@ def test_two_processes_take_turns_on_one_experiment(
     assert ask(catalog_path, "SELECT count, last_step, last_value FROM metric_summaries WHERE metric = 'x'") == [
         (len(expected), *expected[-1])
     ]
+
+
+def test_a_rewind_keeps_a_repeated_report_as_it_was_first(
+    new_tracker: Callable[..., ExperimentTracker], catalog_path: Path
+) -> None:
+    tracker = new_tracker()
+    for epoch, loss in enumerate([0.0, -0.0, 1.0]):
+        tracker.update_training_progress(epoch, 3, {"loss": loss})
+    tracker.rewind(1)
+    [best] = Catalog(catalog_path).best("loss")
+    assert (math.copysign(1, best.value), best.step) == (1, 0)
