@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         SettingsError,
         TrackerError,
     )
+    from crackseg_tracker.filters import metric, param
     from crackseg_tracker.results import Result
     from crackseg_tracker.rows import Metadata
     from crackseg_tracker.tracker import ExperimentTracker
@@ -69,6 +70,8 @@ __all__ = [
     "SettingsError",
     "TrackerError",
     "__version__",
+    "metric",
+    "param",
 ]
 
 _HOMES = {
@@ -76,6 +79,8 @@ _HOMES = {
     "ExperimentTracker": "tracker",
     "Metadata": "rows",
     "Result": "results",
+    "metric": "filters",
+    "param": "filters",
 }
 
 

@@ -630,7 +630,7 @@ def _leaf(value: Any) -> tuple[str, float | int | str | None, str]:
         case bool():
             return "bool", int(value), "true" if value else "false"
         case int():
-            text = _int_text(value)
+            text = int_text(value)
             return "int", value if -(2**63) <= value < 2**63 else text, text
         case float():
             # SQLite stores a NaN as NULL anyway.
@@ -649,7 +649,8 @@ def _leaf(value: Any) -> tuple[str, float | int | str | None, str]:
             return "str", text, text
 
 
-def _int_text(value: int) -> str:
+def int_text(value: int) -> str:
+    """Write an integer as its param's text: beyond 4,200 digits hexadecimal, which Python converts fast."""
     return str(value) if value.bit_length() <= _MAX_INT_BITS else hex(value)
 
 

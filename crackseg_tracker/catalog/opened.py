@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from typing import Self
+from typing import Any, Self
 
 from crackseg_tracker import settings
 from crackseg_tracker.catalog.arguments import suggestion
-from crackseg_tracker.errors import NotFoundError
-from crackseg_tracker.store import reading
+from crackseg_tracker.catalog.conditions import experiment_conditions, fields_of, order_terms
+from crackseg_tracker.errors import InvalidValueError, NotFoundError
+from crackseg_tracker.filters import ColumnField, Field, MetricField, Order, ParamField
+from crackseg_tracker.store import filtering, reading
 from crackseg_tracker.store.database import keep_for_ever, open_for_reading, translated
 
 
@@ -60,9 +62,49 @@ class OpenCatalog:
     def _metric(self, connection: sqlite3.Connection, name: str) -> tuple[int, str]:
         found = connection.execute("SELECT id, mode FROM metric_name WHERE name = ?", (name,)).fetchone()
         if found is None:
-            known = reading.column(connection, "SELECT name FROM metric_name ORDER BY id LIMIT 10000")
-            raise NotFoundError(f"no metric {name!r} in {self.path}; {suggestion(name, known)}")
+            near = suggestion(name, reading.metric_names(connection))
+            raise NotFoundError(f"no metric {name!r} in {self.path}; {near}")
         return found
+
+    def _selection(self, connection: sqlite3.Connection, filters: Mapping[str, Any]) -> filtering.Selection:
+        """Check the filters of experiments (see `ExperimentFilters`), and turn them into SQL."""
+        conditions = experiment_conditions(filters)
+        return filtering.selection(connection, conditions, self._metrics_of(connection, fields_of(conditions)))
+
+    def _ordering(self, connection: sqlite3.Connection, order_by: object) -> list[Order]:
+        """Give what to order by; a name is a column's, else a metric's (its best) or a param's."""
+        return [
+            term if isinstance(term, Order) else self._order_by_name(connection, term) for term in order_terms(order_by)
+        ]
+
+    def _order_by_name(self, connection: sqlite3.Connection, term: str) -> Order:
+        name, descending = term.removeprefix("-"), term.startswith("-")
+        if name in filtering.COLUMNS:
+            return Order(ColumnField(name), descending)
+        fields: list[Field] = []
+        if reading.is_metric(connection, name):
+            fields.append(MetricField(name))
+        if reading.is_param(connection, name):
+            fields.append(ParamField(name))
+        if not fields:
+            known = [*filtering.COLUMNS, *reading.metric_names(connection), *reading.param_names(connection)]
+            raise NotFoundError(f"no column, metric or param {name!r} to order by; {suggestion(name, known)}")
+        if len(fields) > 1:
+            raise InvalidValueError(
+                f"order_by {name!r} is a metric and a param; give metric({name!r}) or param({name!r})"
+            )
+        return Order(fields[0], descending)
+
+    def _metrics_of(self, connection: sqlite3.Connection, fields: Iterable[Field]) -> dict[str, tuple[int, str]]:
+        """Give number and mode of the metrics that are spoken of; all names must be known to the catalog."""
+        metrics: dict[str, tuple[int, str]] = {}
+        for field in fields:
+            if isinstance(field, MetricField) and field.name not in metrics:
+                metrics[field.name] = self._metric(connection, field.name)
+            elif isinstance(field, ParamField) and not reading.is_param(connection, field.name):
+                near = suggestion(field.name, reading.param_names(connection))
+                raise NotFoundError(f"no param {field.name!r} in {self.path}; {near}")
+        return metrics
 
     def _experiment_number(self, connection: sqlite3.Connection, experiment_id: str) -> int:
         found = connection.execute(

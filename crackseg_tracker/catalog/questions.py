@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from crackseg_tracker import values
-from crackseg_tracker.catalog.arguments import Words, checked_limit, suggestion, words
+from crackseg_tracker.catalog.arguments import Words, checked_limit, words
+from crackseg_tracker.catalog.conditions import (
+    any_of,
+    check_size,
+    experiment_conditions,
+    fields_of,
+    like,
+    one_of,
+    tagged,
+)
 from crackseg_tracker.catalog.opened import OpenCatalog
-from crackseg_tracker.errors import InvalidValueError
+from crackseg_tracker.filters import ExperimentFilters, OrderBy, SharedFilters
 from crackseg_tracker.results import Result
-from crackseg_tracker.rows import ArtifactRow, BestRow, ExperimentRow, PointRow, TagRow
-from crackseg_tracker.schema import STATUSES
-from crackseg_tracker.store import reading
+from crackseg_tracker.rows import ArtifactRow, BestRow, ExperimentRow, ParamValue, PointRow, TagRow
+from crackseg_tracker.schema import DIGEST_STATES
+from crackseg_tracker.store import filtering, reading
+
+_ARTIFACT_FILTERS = (
+    *("artifact_type", "tags", "experiment_id", "any_tags", "no_tags", "artifact_id", "path", "digest_state"),
+    *("experiment_tags", "limit", "offset", *SharedFilters.__annotations__),
+)
 
 
 class Questions(OpenCatalog):
@@ -20,39 +34,44 @@ class Questions(OpenCatalog):
     def experiments(
         self,
         *,
-        project: Words | None = None,
-        status: Words | None = None,
-        tags: Words | None = None,
-        name: Words | None = None,
-        experiment_id: Words | None = None,
-        group: Words | None = None,
+        order_by: OrderBy | None = None,
         limit: int | None = None,
         offset: int = 0,
+        **filters: Unpack[ExperimentFilters],
     ) -> Result[ExperimentRow]:
-        """List experiments, oldest first.
+        """List the experiments that meet all filters; oldest first unless ordered otherwise.
 
         Args:
-            project: One or several.
-            status: One or several of created, running, completed, failed, aborted.
-            tags: The experiments that have all of them.
-            name: Experiment names; ``*`` stands for any characters.
-            experiment_id: Ids; ``*`` stands for any characters.
-            group: One or several.
+            order_by: The name of a column, a metric (its best) or a param, ascending, or descending with "-" before it;
+                one such as ``param("lr").descending`` or ``metric("loss").last.ascending``; or several. Experiments
+                that lack the value come last either way, ties in order of creation.
             limit: At most so many.
             offset: Skip so many.
+            **filters: See `crackseg_tracker.filters.ExperimentFilters`.
+
+        Raises:
+            NotFoundError: Nobody has such a metric or param; suggests the nearest.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> from crackseg_tracker import Catalog, ExperimentTracker, metric, param
+            >>> with TemporaryDirectory() as folder:
+            ...     path = f"{folder}/c/catalog.db"
+            ...     for depth in (2, 3, 4):
+            ...         name, config = f"unet-{depth}", {"depth": depth}
+            ...         with ExperimentTracker(f"{folder}/{name}", name, config=config, catalog=path) as tracker:
+            ...             tracker.log_metrics({"iou": depth / 5})
+            ...     with Catalog(path) as catalog:
+            ...         deep = catalog.experiments(where=[param("depth") > 2, metric("iou") < 0.9], order_by="-iou")
+            ...         [(row.experiment_id, row.params["depth"], row.best_metrics["iou"]) for row in deep]
+            [('unet-4', 4, 0.8), ('unet-3', 3, 0.6)]
         """
-        for one in words(status, "status"):
-            if one not in STATUSES:
-                raise InvalidValueError(f"status {one!r} is unknown; {suggestion(one, STATUSES)}")
-        filters = reading.Filters()
-        filters.any_of("e.project", words(project, "project"))
-        filters.any_of("e.status", words(status, "status"))
-        filters.any_of('e."group"', words(group, "group"))
-        filters.any_like("e.experiment_name", words(name, "name"))
-        filters.any_like("e.experiment_id", words(experiment_id, "experiment_id"))
-        filters.tagged("experiment_tag", "experiment", "e.id", words(tags, "tags"))
+        limit, offset = checked_limit(limit), checked_limit(offset) or 0
         with self._reading() as connection:
-            rows = reading.experiments(connection, filters, checked_limit(limit), checked_limit(offset) or 0)
+            selection = self._selection(connection, filters)
+            order = self._ordering(connection, order_by)
+            sorting = filtering.ordering(order, self._metrics_of(connection, fields_of([], order)), selection.key("e"))
+            rows = reading.experiments(connection, selection, sorting, limit, offset)
         return Result(ExperimentRow._fields, rows)
 
     def experiment(self, experiment_id: str) -> ExperimentRow:
@@ -62,23 +81,17 @@ class Questions(OpenCatalog):
             NotFoundError: Suggests the nearest ids.
         """
         values.checked_text(experiment_id, "experiment_id")
-        filters = reading.Filters()
-        filters.any_of("e.experiment_id", [experiment_id])
         with self._reading() as connection:
-            rows = reading.experiments(connection, filters, 1, 0)
-            if not rows:
-                self._experiment_number(connection, experiment_id)
-        return rows[0]
+            number = self._experiment_number(connection, experiment_id)
+            only = filtering.Selection(filtering.Sql(" AND e.id = ?", (number,)), None, False)
+            return reading.experiments(connection, only, filtering.Sql(""), 1, 0)[0]
 
     def best(
         self,
         metric: str,
         mode: Literal["max", "min"] | None = None,
         limit: int | None = 10,
-        *,
-        project: Words | None = None,
-        status: Words | None = None,
-        tags: Words | None = None,
+        **filters: Unpack[ExperimentFilters],
     ) -> Result[BestRow]:
         """Rank the experiments by their best value of a metric: best first, ties in order of creation.
 
@@ -88,22 +101,18 @@ class Questions(OpenCatalog):
             metric: Its name, exactly.
             mode: "max" or "min"; default: as defined for the metric, else assumed from its name.
             limit: At most so many; None for all.
-            project: One or several.
-            status: One or several.
-            tags: The experiments that have all of them.
+            **filters: See `crackseg_tracker.filters.ExperimentFilters`.
 
         Raises:
             NotFoundError: Nobody recorded such a metric; suggests the nearest names.
         """
         values.checked_name(metric)
-        filters = reading.Filters()
-        filters.any_of("e.project", words(project, "project"))
-        filters.any_of("e.status", words(status, "status"))
-        filters.tagged("experiment_tag", "experiment", "e.id", words(tags, "tags"))
+        limit = checked_limit(limit)
         with self._reading() as connection:
+            selection = self._selection(connection, filters)
             number, default = self._metric(connection, metric)
             chosen = default if mode is None else values.checked_mode(mode)
-            rows = reading.best(connection, metric, number, chosen, checked_limit(limit), filters)
+            rows = reading.best(connection, metric, number, chosen, limit, selection)
         return Result(BestRow._fields, rows)
 
     def artifacts(
@@ -112,9 +121,15 @@ class Questions(OpenCatalog):
         tags: Words | None = None,
         experiment_id: Words | None = None,
         *,
+        any_tags: Words | None = None,
+        no_tags: Words | None = None,
         artifact_id: Words | None = None,
+        path: Words | None = None,
         digest_state: Words | None = None,
+        experiment_tags: Words | None = None,
         limit: int | None = None,
+        offset: int = 0,
+        **filters: Unpack[SharedFilters],
     ) -> Result[ArtifactRow]:
         """List artifacts of all experiments, oldest first.
 
@@ -122,18 +137,35 @@ class Questions(OpenCatalog):
             artifact_type: One or several.
             tags: The artifacts that have all of them.
             experiment_id: Ids of experiments; ``*`` stands for any characters.
+            any_tags: The artifacts that have at least one of them.
+            no_tags: The artifacts that have none of them.
             artifact_id: Ids of artifacts; ``*`` stands for any characters.
+            path: The path as it was given, the absolute one, or the part inside the experiment's folder; ``*`` stands
+                for any characters, slashes too.
             digest_state: "hashed", "pending", "missing", "unreadable".
+            experiment_tags: Artifacts of the experiments that have all of these tags.
             limit: At most so many.
+            offset: Skip so many.
+            **filters: Of their experiments (``status="completed"``); see `crackseg_tracker.filters.SharedFilters`.
         """
-        filters = reading.Filters()
-        filters.any_of("a.artifact_type", words(artifact_type, "artifact_type"))
-        filters.any_of("a.digest_state", words(digest_state, "digest_state"))
-        filters.any_like("e.experiment_id", words(experiment_id, "experiment_id"))
-        filters.any_like("a.artifact_id", words(artifact_id, "artifact_id"))
-        filters.tagged("artifact_tag", "artifact", "a.id", words(tags, "tags"))
+        limit, offset = checked_limit(limit), checked_limit(offset) or 0
+        conditions = [
+            *experiment_conditions(
+                {**filters, "experiment_id": experiment_id, "tags": experiment_tags}, _ARTIFACT_FILTERS
+            ),
+            *one_of("artifact_type", artifact_type, of="artifact"),
+            *one_of("digest_state", digest_state, DIGEST_STATES, of="artifact"),
+            *like("artifact_id", artifact_id, of="artifact"),
+            *tagged(tags, any_tags, no_tags, of="artifact"),
+        ]
+        if path is not None:
+            places = ("path", "absolute_path", "inside_path")
+            conditions.append(any_of([one for place in places for one in like(place, path, "path", of="artifact")]))
+        check_size(conditions)
         with self._reading() as connection:
-            rows = reading.artifacts(connection, filters, checked_limit(limit))
+            metrics = self._metrics_of(connection, fields_of(conditions))
+            selection = filtering.selection(connection, conditions, metrics, "artifact")
+            rows = reading.artifacts(connection, selection, limit, offset)
         return Result(ArtifactRow._fields, rows)
 
     def tags(self) -> Result[TagRow]:
@@ -141,16 +173,11 @@ class Questions(OpenCatalog):
         with self._reading() as connection:
             return Result(TagRow._fields, reading.tags(connection))
 
-    def params(self, experiment_id: str) -> dict[str, str | int | float | None]:
+    def params(self, experiment_id: str) -> dict[str, ParamValue]:
         """Give the params of an experiment by dotted name: its config's and what it logged."""
-        self.experiment(experiment_id)
+        values.checked_text(experiment_id, "experiment_id")
         with self._reading() as connection:
-            return dict(
-                connection.execute(
-                    "SELECT name, value FROM params WHERE experiment_id = ? ORDER BY name",
-                    (experiment_id,),
-                ).fetchall()
-            )
+            return dict(reading.params(connection, self._experiment_number(connection, experiment_id)))
 
     def history(
         self, metric: Words, experiments: Words, *, start: int = 0, stop: int | None = None

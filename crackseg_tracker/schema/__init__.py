@@ -8,3 +8,4 @@ REVISION = "0002"
 
 STATUSES = ("created", "running", "completed", "failed", "aborted")
 ENDS = STATUSES[2:]
+DIGEST_STATES = ("hashed", "pending", "missing", "unreadable")
