@@ -42,6 +42,8 @@ def experiment_conditions(filters: Mapping[str, Any], known: Iterable[str] = _AR
         filters: As in `ExperimentFilters`.
         known: What to suggest for a filter that does not exist.
     """
+    if not filters:
+        return []
     for unknown in filters.keys() - _FILTERS:
         raise InvalidTypeError(f"there is no filter {unknown!r}; {suggestion(unknown, sorted(known))}")
     given = cast(ExperimentFilters, filters)

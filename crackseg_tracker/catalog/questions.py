@@ -70,7 +70,7 @@ class Questions(OpenCatalog):
         with self._reading() as connection:
             selection = self._selection(connection, filters)
             order = self._ordering(connection, order_by)
-            sorting = filtering.ordering(order, self._metrics_of(connection, fields_of([], order)), selection.key("e"))
+            sorting = filtering.ordering(order, self._metrics_of(connection, fields_of([], order)))
             rows = reading.experiments(connection, selection, sorting, limit, offset)
         return Result(ExperimentRow._fields, rows)
 
@@ -83,8 +83,8 @@ class Questions(OpenCatalog):
         values.checked_text(experiment_id, "experiment_id")
         with self._reading() as connection:
             number = self._experiment_number(connection, experiment_id)
-            only = filtering.Selection(filtering.Sql(" AND e.id = ?", (number,)), None, False)
-            return reading.experiments(connection, only, filtering.Sql(""), 1, 0)[0]
+            only = filtering.EVERYTHING._replace(where=filtering.Sql(" AND e.id = ?", (number,)))
+            return reading.experiments(connection, only, filtering.NOTHING, 1, 0)[0]
 
     def best(
         self,

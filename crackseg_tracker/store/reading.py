@@ -10,7 +10,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from crackseg_tracker.rows import ArtifactRow, BestRow, ExperimentRow, Metadata, Params, TagRow
-from crackseg_tracker.store.filtering import COLUMNS, Selection, Sql
+from crackseg_tracker.store.filtering import COLUMNS, EVERYTHING, NOTHING, Selection, Sql
 
 # Names and values as texts in one JSON object: two thirds of what 20 rows cost, and exact.
 _PARAMS = "(SELECT json_group_object(p.name, p.type || ':' || p.text) FROM param AS p WHERE p.experiment = e.id)"
@@ -20,9 +20,10 @@ _EXPERIMENTS = (
     f"{_PARAMS}, {COLUMNS['artifact_count']}, e.current_epoch, "
     "e.total_epochs, e.training_time_seconds, e.error_message, e.created_at, e.started_at, e.completed_at, "
     "e.updated_at, e.experiment_dir, v.hostname, v.git_commit, c.sha256, e.uid "
-    "FROM {tables} JOIN config AS c ON c.id = e.config LEFT JOIN environment AS v ON v.id = e.environment "
-    "WHERE e.deleted_at IS NULL"
+    "FROM {} JOIN config AS c ON c.id = e.config LEFT JOIN environment AS v ON v.id = e.environment"
 )
+_ALL_EXPERIMENTS = _EXPERIMENTS.format("experiment AS e") + " WHERE e.deleted_at IS NULL ORDER BY e.id"
+_SOME_EXPERIMENTS = _EXPERIMENTS.format("json_each(?) AS j CROSS JOIN experiment AS e ON e.id = j.value")
 _BESTS = (
     "SELECT s.experiment, n.name, CASE n.mode WHEN 'max' THEN {} ELSE {} END "
     "FROM {} AS s JOIN metric_name AS n ON n.id = s.metric WHERE 1"
@@ -43,11 +44,11 @@ def experiments(
     connection: Connection, selection: Selection, order: Sql, limit: int | None, offset: int
 ) -> list[ExperimentRow]:
     """List experiments with all that is on their rows: four SELECTs, however many experiments."""
-    tables = selection.tables("experiment", "e")
-    sql = _EXPERIMENTS.replace("{tables}", tables.text) + selection.where.text + order.text + " LIMIT ? OFFSET ?"
-    parameters = (*tables.parameters, *selection.where.parameters, *order.parameters)
     with one_state(connection):
-        found = connection.execute(sql, (*parameters, -1 if limit is None else limit, offset)).fetchall()
+        if selection == EVERYTHING and not order.text and limit is None and not offset:
+            found = connection.execute(_ALL_EXPERIMENTS).fetchall()
+        else:
+            found = _rows_of(connection, _SOME_EXPERIMENTS, numbers(connection, selection, order, limit, offset))
         bests = _bests(connection, found)
     decode = json.JSONDecoder().decode
     rows: list[ExperimentRow] = []
@@ -55,6 +56,29 @@ def experiments(
         tags = tuple(decode(row[7])) if row[7] != "[]" else ()
         rows.append(ExperimentRow._make((*row[1:7], tags, Params(row[8]), bests.get(row[0], {}), *row[9:])))
     return rows
+
+
+def numbers(
+    connection: Connection, selection: Selection, order: Sql = NOTHING, limit: int | None = None, offset: int = 0
+) -> list[int]:
+    """Give the numbers of the experiments that meet conditions, in order.
+
+    Apart from the rest: where SQLite sorts, it would first work out all columns of all rows that meet them.
+    """
+    tables = selection.tables("experiment", "e")
+    key = selection.key("e")
+    found = connection.execute(
+        f"SELECT e.id FROM {tables.text} WHERE e.deleted_at IS NULL{selection.where.text} "
+        f"ORDER BY {order.text}{key} LIMIT ? OFFSET ?",
+        (*tables.parameters, *selection.where.parameters, *order.parameters, -1 if limit is None else limit, offset),
+    )
+    return [number for (number,) in found]
+
+
+def _rows_of(connection: Connection, sql: str, numbers: Sequence[int]) -> list[tuple[Any, ...]]:
+    """Read the rows of these numbers, in their order."""
+    rows = {row[0]: row for row in connection.execute(sql, (json.dumps(numbers),))}
+    return [rows[number] for number in numbers]
 
 
 def _bests(connection: Connection, found: Sequence[tuple[Any, ...]]) -> dict[int, dict[str, float]]:
@@ -116,18 +140,26 @@ def best(
     return [BestRow._make(row[:-1]) for row in rows]
 
 
+_ARTIFACTS = (
+    "SELECT a.id, e.experiment_id, a.artifact_id, a.artifact_type, a.path, a.description, "
+    "(SELECT json_group_array(t.tag) FROM artifact_tag AS t WHERE t.artifact = a.id), a.kind, a.size_bytes, "
+    "a.file_count, a.sha256, a.digest_state, a.created_at, a.updated_at, a.absolute_path "
+    "FROM json_each(?) AS j CROSS JOIN artifact AS a ON a.id = j.value JOIN experiment AS e ON e.id = a.experiment"
+)
+
+
 def artifacts(connection: Connection, selection: Selection, limit: int | None, offset: int) -> list[ArtifactRow]:
     """List artifacts with their tags."""
     tables = selection.tables("artifact", "a")
-    found = connection.execute(
-        "SELECT e.experiment_id, a.artifact_id, a.artifact_type, a.path, a.description, (SELECT json_group_array(tag) "
-        "FROM (SELECT tag FROM artifact_tag AS t WHERE t.artifact = a.id ORDER BY tag)), a.kind, "
-        "a.size_bytes, a.file_count, a.sha256, a.digest_state, a.created_at, a.updated_at, a.absolute_path "
-        f"FROM {tables.text} JOIN experiment AS e ON e.id = a.experiment WHERE e.deleted_at IS NULL"
-        f"{selection.where.text} ORDER BY {selection.key('a')} LIMIT ? OFFSET ?",
-        (*tables.parameters, *selection.where.parameters, -1 if limit is None else limit, offset),
-    ).fetchall()
-    return [ArtifactRow._make((*r[:5], tuple(json.loads(r[5])), *r[6:])) for r in found]
+    with one_state(connection):
+        found = connection.execute(
+            f"SELECT a.id FROM {tables.text} CROSS JOIN experiment AS e ON e.id = a.experiment "
+            f"WHERE e.deleted_at IS NULL{selection.where.text} ORDER BY {selection.key('a')} LIMIT ? OFFSET ?",
+            (*tables.parameters, *selection.where.parameters, -1 if limit is None else limit, offset),
+        )
+        rows = _rows_of(connection, _ARTIFACTS, [number for (number,) in found])
+    decode = json.JSONDecoder().decode
+    return [ArtifactRow._make((*r[1:6], tuple(decode(r[6])), *r[7:])) for r in rows]
 
 
 def tags(connection: Connection) -> list[TagRow]:
