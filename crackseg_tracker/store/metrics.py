@@ -3,8 +3,8 @@
 Points arrive by step (all metrics of one step at once) and are asked for by metric (one curve). Written straight into
 a table clustered by metric, a call of three metrics dirties three pages and one more for the summaries; measured, that
 is 1.9 times a plain insert. So a call appends to ``metric_recent``, clustered by step: one statement, one page, 0.85
-times a plain insert. Every `FOLD_AFTER` points the rows move on to ``metric_point`` and into ``metric_summary``, in one
-transaction. Readers see both at any time (`schema.views`), and a killed process loses nothing.
+times a plain insert. After at most `FOLD_AFTER` points the rows move on to ``metric_point`` and ``metric_summary``, in
+one transaction. Readers see both at any time (`schema.views`), and a killed process loses nothing.
 
 What makes that right: keys in ``metric_recent`` are all beyond the last step of their series. To know that without
 looking, a process must be the only one that appends to an experiment: it leaves its token in ``metric_writer``, and
@@ -12,7 +12,7 @@ the appending statement does nothing when another process has put its own there 
 that is not beyond the last, or a new name, takes the long way: fold, then write into ``metric_point`` directly.
 
 The statements are text, and nothing of SQLAlchemy is loaded to write to a catalog that exists: that takes 0.3 s off the
-start of each training. The suite runs them against a schema that a test holds equal to the SQLModel classes.
+start of each training. Tests hold them equal to what SQLAlchemy compiles from the SQLModel classes.
 
 Roads not taken: a trigger that keeps the summary (1.9x), a multi-row upsert of the summaries (1.9x), a REAL time per
 point (6 bytes more each), a queue (a call that returned would not be on disk).
@@ -38,6 +38,10 @@ from crackseg_tracker.values import assumed_mode, checked_name, checked_step, nu
 logger = logging.getLogger("crackseg_tracker")
 
 FOLD_AFTER = 512
+# Points of one series in a page of 4 KiB, in a training of hours (25 bytes each). SQLite splits a full page and its two
+# neighbours into four, of which the first stays 7/8 full, for what comes next is further on. When a page, or a half or
+# quarter of one, arrives at a time, the last step first, the room is used: 26 to 27 bytes a point, not 27.5 to 28.
+POINTS_OF_A_PAGE = 164
 # A statement takes 32,766 parameters; calls of more metrics than this are rare and go the long way.
 WIDEST_CALL = 256
 # Most of what many rows gain over one is had by 32, all of it by 256.
@@ -77,6 +81,12 @@ def _insert_sql(count: int, overwriting: bool) -> str:
 _VALUE_AT = "SELECT value FROM metric_point WHERE experiment = ? AND metric = ? AND step = ?"
 
 
+def _fold_after(series: int) -> int:
+    """Tell after how many points of so many series to fold: a simple part of a page of each, if `FOLD_AFTER` allows."""
+    parts = (POINTS_OF_A_PAGE // part * series for part in (1, 2, 4))
+    return next((points for points in parts if points <= FOLD_AFTER), FOLD_AFTER)
+
+
 class SeriesWriter:
     """Writes the metrics of one experiment; shared by all its trackers in the process."""
 
@@ -87,6 +97,7 @@ class SeriesWriter:
         #: name -> [metric, last step], for the series that this process may append to.
         self._open: dict[str, list[int]] = {}
         self._unfolded = 0
+        self._fold_after = FOLD_AFTER
         database.on_fork(self._after_fork)
 
     def _after_fork(self) -> None:
@@ -110,7 +121,7 @@ class SeriesWriter:
                 # Ctrl-C may come between a commit and the note of its step; a rolled back transaction opened nothing.
                 self._open = {}
                 raise
-            if self._unfolded >= FOLD_AFTER:
+            if self._unfolded >= self._fold_after:
                 self._fold_or_warn()
 
     def _appended(self, values: Mapping[str, Any], step: int | None, offset_ms: int) -> bool:
@@ -240,6 +251,7 @@ class SeriesWriter:
                 summary = summaries.of_file(*series)
         summaries.write(*series, summary)
         self._open[name] = [metric, summary.next_step - 1]
+        self._fold_after = _fold_after(len(self._open))
 
 
 def _insert(connection: Connection, experiment: int, metric: int, points: Points, *, overwriting: bool = False) -> None:
@@ -268,10 +280,10 @@ def fold(connection: Connection, experiment: int) -> None:
     ).fetchall()
     if not metrics:
         return
-    # Sorted by key: each series is appended to as one run, which packs its pages.
+    # Each series as one run, and backwards: that packs its pages (see `POINTS_OF_A_PAGE`).
     connection.execute(
         "INSERT INTO metric_point (experiment, metric, step, value, offset_ms) SELECT experiment, metric, step, value, "
-        "offset_ms FROM metric_recent WHERE experiment = ? ORDER BY metric, step",
+        "offset_ms FROM metric_recent WHERE experiment = ? ORDER BY metric, step DESC",
         (experiment,),
     )
     for (metric,) in metrics:

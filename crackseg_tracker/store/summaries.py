@@ -72,8 +72,8 @@ _COLUMNS = ", ".join(Summary._fields)
 _READ = f"SELECT {_COLUMNS} FROM metric_summary WHERE experiment = ? AND metric = ?"
 _WRITE = (
     f"INSERT INTO metric_summary (experiment, metric, {_COLUMNS}, sealed) "
-    f"VALUES (?, ?, {', '.join('?' for _ in Summary._fields)}, 0) ON CONFLICT DO UPDATE SET sealed = 0, "
-    + ", ".join(f"{column} = excluded.{column}" for column in Summary._fields)
+    f"VALUES (?, ?, {', '.join('?' for _ in Summary._fields)}, 0) ON CONFLICT DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in (*Summary._fields, "sealed"))
 )
 
 _BEYOND = "FROM metric_point WHERE experiment = ?1 AND metric = ?2 AND step > ?3"

@@ -7,6 +7,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -334,6 +335,33 @@ def test_log_history_refuses_what_does_not_fit(
     with pytest.raises((MetricError, InvalidTypeError)):
         tracker.log_history("loss", *call)
     assert ask(catalog_path, "SELECT * FROM metrics") == []
+
+
+# Size
+
+
+def test_a_point_of_a_long_training_takes_27_bytes(
+    new_tracker: NewTracker, catalog_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def used() -> int:
+        [(bytes_,)] = ask(
+            catalog_path,
+            "SELECT (p.page_count - f.freelist_count) * s.page_size "
+            "FROM pragma_page_count AS p, pragma_freelist_count AS f, pragma_page_size AS s",
+        )
+        return bytes_
+
+    trackers = [new_tracker("unet-1"), new_tracker("unet-2")]
+    for tracker in trackers:
+        tracker.start_experiment()
+    before, start = used(), time.time()
+    for step in range(1200):  # four hours
+        monkeypatch.setattr(time, "time", lambda now=start + 12.345 * step: now)
+        for tracker in trackers:
+            tracker.log_metrics(dict.fromkeys(["loss", "lr", "val/loss", "val/iou", "val/dice"], 0.1), step)
+    for tracker in trackers:
+        tracker.complete_experiment()
+    assert used() - before <= 27 * 1200 * 2 * 5
 
 
 # Modes
