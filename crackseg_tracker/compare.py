@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from crackseg_tracker.results import Result
+from crackseg_tracker.rows import ParamValue, param_value
 
-ParamValue = str | int | float | bool | None
 #: The params of one experiment: name, and the type and exact text of its value.
-Params = Mapping[str, tuple[str, str]]
+TypedParams = Mapping[str, tuple[str, str]]
 
 
 class ComparedRow(NamedTuple):
@@ -108,18 +108,11 @@ def value_of(kind: str, text: str) -> ParamValue:
         >>> [value_of("float", "0.1"), value_of("bool", "true"), value_of("str", "adam"), value_of("null", "null")]
         [0.1, True, 'adam', 'null']
     """
-    match kind:
-        case "int":
-            return int(text, 0)
-        case "float":
-            return float(text)
-        case "bool":
-            return text == "true"
-        case _:
-            return text
+    value = param_value(kind, text)
+    return text if value is None else value
 
 
-def differing(params: Iterable[Params]) -> list[str]:
+def differing(params: Iterable[TypedParams]) -> list[str]:
     """Name the params that are not the same in all experiments, sorted. 1, 1.0, "1" and true are different.
 
     Example:
@@ -131,7 +124,7 @@ def differing(params: Iterable[Params]) -> list[str]:
     return [name for name in names if len({one.get(name) for one in several}) > 1]
 
 
-def chosen(params: Params, names: Iterable[str]) -> dict[str, ParamValue]:
+def chosen(params: TypedParams, names: Iterable[str]) -> dict[str, ParamValue]:
     """Give the values of some params, as far as the experiment has them."""
     return {name: value_of(*params[name]) for name in names if name in params}
 
@@ -156,11 +149,14 @@ def side_by_side(
     return Result((*keys, *ids), rows)
 
 
-def params_side_by_side(params: Mapping[str, Params]) -> Result[tuple[Any, ...]]:
-    """Make the table of the params that differ, from those of each experiment by its id."""
-    names = differing(params.values())
-    cells = {(name,): {one: value_of(*has[name]) for one, has in params.items() if name in has} for name in names}
-    return side_by_side(["param"], list(params), cells)
+def params_side_by_side(ids: Sequence[str], params: Sequence[TypedParams]) -> Result[tuple[Any, ...]]:
+    """Make the table of the params that differ between experiments."""
+    names = differing(params)
+    cells = {
+        (name,): {one: value_of(*has[name]) for one, has in zip(ids, params, strict=True) if name in has}
+        for name in names
+    }
+    return side_by_side(["param"], ids, cells)
 
 
 def facts_side_by_side(key: str, ids: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> Result[tuple[Any, ...]]:
@@ -174,10 +170,34 @@ def facts_side_by_side(key: str, ids: Sequence[str], facts: Sequence[Mapping[str
     return side_by_side([key], ids, cells)
 
 
-def differ_only(one: Params, other: Params, inside: re.Pattern[str], ignored: re.Pattern[str]) -> bool:
+def differ_only(one: TypedParams, other: TypedParams, inside: re.Pattern[str], ignored: re.Pattern[str]) -> bool:
     """Tell whether two experiments differ in params with such a name, and in no others but ignored ones."""
     names = differing([one, other])
     return any(map(inside.search, names)) and all(inside.search(name) or ignored.search(name) for name in names)
+
+
+def groups_of(params: Mapping[int, TypedParams]) -> dict[int, list[int]]:
+    """Put experiments with equal params together, under the first of them.
+
+    Example:
+        >>> groups_of({1: {"lr": ("float", "0.1")}, 2: {"lr": ("float", "0.2")}, 3: {"lr": ("float", "0.1")}})
+        {1: [1, 3], 2: [2]}
+    """
+    first: dict[tuple[Any, ...], int] = {}
+    groups: dict[int, list[int]] = {}
+    for number, has in params.items():
+        groups.setdefault(first.setdefault(tuple(sorted(has.items())), number), []).append(number)
+    return groups
+
+
+def without(params: Mapping[int, TypedParams], ignored: re.Pattern[str]) -> dict[int, TypedParams]:
+    """Leave out the params whose names match."""
+    kept: dict[str, bool] = {}  # a catalog has a few names and many params
+    for has in params.values():
+        for name in has:
+            if name not in kept:
+                kept[name] = not ignored.search(name)
+    return {number: {name: value for name, value in has.items() if kept[name]} for number, has in params.items()}
 
 
 def _sections(tables: Mapping[str, Result[Any]]) -> str:

@@ -72,7 +72,7 @@ class Params(Mapping[str, ParamValue]):
     def _decoded(self) -> dict[str, ParamValue]:
         if self._values is None:
             pairs = ((name, text.split(":", 1)) for name, text in json.loads(self._encoded).items())
-            self._values = {name: _DECODERS.get(kind, str)(text) for name, (kind, text) in pairs}
+            self._values = {name: param_value(kind, text) for name, (kind, text) in pairs}
         return self._values
 
     def __getitem__(self, name: str) -> ParamValue:
@@ -90,6 +90,16 @@ class Params(Mapping[str, ParamValue]):
     def __repr__(self) -> str:
         """Show them like a dict."""
         return repr(self._decoded())
+
+
+def param_value(kind: str, text: str) -> ParamValue:
+    """Give a param's value from its type and its exact text; None for null, a missing value, an empty dict or list.
+
+    Example:
+        >>> param_value("float", "0.1"), param_value("bool", "true"), param_value("null", "null")
+        (0.1, True, None)
+    """
+    return _DECODERS.get(kind, str)(text)
 
 
 def _no_value(_: str) -> None:

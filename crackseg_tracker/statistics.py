@@ -28,13 +28,15 @@ import math
 import random
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
 from itertools import accumulate, combinations_with_replacement
 from operator import itemgetter
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
+
+from crackseg_tracker.rows import ParamValue
 
 #: With fewer values there is no interval: two say nothing about their spread.
 LEAST_FOR_INTERVAL = 3
@@ -50,6 +52,98 @@ _FEW = 10
 _NORMAL = NormalDist()
 
 _Pick = Callable[[Sequence[float]], tuple[float, ...]]
+
+
+class StatisticsRow(NamedTuple):
+    """A metric over the experiments of a group: ``n`` count, the others are counted as what they lack."""
+
+    #: The params that tell the group from the others.
+    group: Mapping[str, ParamValue]
+    metric: str
+    n: int
+    mean: float | None
+    sd: float | None
+    median: float | None
+    min: float | None
+    max: float | None
+    #: The confidence interval of the mean, and how it was found or why there is none.
+    low: float | None
+    high: float | None
+    interval: str
+    #: Left out: without the metric, with NaN or an infinity, not completed (when no status was asked for).
+    missing: int
+    non_finite: int
+    unfinished: int
+    experiments: tuple[str, ...]
+
+
+class ContrastRow(NamedTuple):
+    """How two groups compare in a metric; ``difference`` is a's mean minus b's, ``low`` and ``high`` bound it.
+
+    Where there is no p-value, ``reason`` says why.
+    """
+
+    metric: str
+    a: str
+    b: str
+    n_a: int
+    n_b: int
+    mean_a: float | None
+    mean_b: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    #: "a" or "b", by the metric's mode; "" where the means are equal or missing.
+    better: str
+    statistic: float | None
+    df: float | None
+    p_value: float | None
+    #: Adjusted for the number of pairs that were tested together.
+    p_holm: float | None
+    effect_size: float | None
+    effect: str
+    method: str
+    reason: str
+    #: Left out of both groups: as in `StatisticsRow`, and what found no partner.
+    missing: int
+    non_finite: int
+    unfinished: int
+    unpaired: int
+
+
+class Sample(NamedTuple):
+    """The finite values of a group by experiment, and how many experiments are left out, by why."""
+
+    values: dict[str, float]
+    missing: int
+    non_finite: int
+    unfinished: int
+
+
+def sample_of(members: Iterable[tuple[str, str, float | None]], *, any_status: bool) -> Sample:
+    """Take the values that count, and count the others.
+
+    Args:
+        members: Id, status and value of each experiment; None is no value.
+        any_status: False leaves out what is not completed.
+
+    Example:
+        >>> members = [("a", "completed", 0.5), ("b", "completed", math.nan), ("c", "failed", 0.1)]
+        >>> sample_of(members, any_status=False)
+        Sample(values={'a': 0.5}, missing=0, non_finite=1, unfinished=1)
+    """
+    values: dict[str, float] = {}
+    missing = non_finite = unfinished = 0
+    for experiment_id, status, value in members:
+        if status != "completed" and not any_status:
+            unfinished += 1
+        elif value is None:
+            missing += 1
+        elif not math.isfinite(value):
+            non_finite += 1
+        else:
+            values[experiment_id] = value
+    return Sample(values, missing, non_finite, unfinished)
 
 
 class Interval(NamedTuple):
@@ -207,8 +301,7 @@ def _all_picks(n: int) -> tuple[tuple[_Pick, float], ...]:
     found: list[tuple[_Pick, float]] = []
     for places in combinations_with_replacement(range(n), n):
         orders = math.factorial(n) // math.prod(math.factorial(count) for count in Counter(places).values())
-        pick: _Pick = itemgetter(*places)
-        found.append((pick, orders / n**n))
+        found.append((_pick(places), orders / n**n))
     return tuple(found)
 
 
@@ -216,7 +309,11 @@ def _all_picks(n: int) -> tuple[tuple[_Pick, float], ...]:
 def _some_picks(n: int, resamples: int, random_seed: int) -> tuple[_Pick, ...]:
     """Draw places once for all groups of a size: drawing costs more than adding up."""
     choices = random.Random(random_seed).choices
-    return tuple(itemgetter(*choices(range(n), k=n)) for _ in range(resamples))
+    return tuple(_pick(choices(range(n), k=n)) for _ in range(resamples))
+
+
+def _pick(places: Sequence[int]) -> _Pick:
+    return cast(Any, itemgetter)(*places)
 
 
 # Tests

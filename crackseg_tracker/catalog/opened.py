@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from crackseg_tracker import settings
 from crackseg_tracker.catalog.arguments import suggestion
 from crackseg_tracker.catalog.conditions import experiment_conditions, fields_of, order_terms
 from crackseg_tracker.errors import InvalidValueError, NotFoundError
-from crackseg_tracker.filters import ColumnField, Field, MetricField, Order, ParamField
+from crackseg_tracker.filters import ColumnField, Condition, Field, MetricField, Order, ParamField
 from crackseg_tracker.store import filtering, reading
 from crackseg_tracker.store.database import keep_for_ever, open_for_reading, translated
 
@@ -68,7 +68,10 @@ class OpenCatalog:
 
     def _selection(self, connection: sqlite3.Connection, filters: Mapping[str, Any]) -> filtering.Selection:
         """Check the filters of experiments (see `ExperimentFilters`), and turn them into SQL."""
-        conditions = experiment_conditions(filters)
+        return self._selected(connection, experiment_conditions(filters))
+
+    def _selected(self, connection: sqlite3.Connection, conditions: Sequence[Condition]) -> filtering.Selection:
+        """Turn conditions into SQL."""
         return filtering.selection(connection, conditions, self._metrics_of(connection, fields_of(conditions)))
 
     def _ordering(self, connection: sqlite3.Connection, order_by: object) -> list[Order]:

@@ -65,28 +65,29 @@ _INDEXED = {
     ("artifact", "sha256"): "SELECT id AS key FROM artifact WHERE sha256",
 }
 
-_RECENT = "FROM metric_recent AS r WHERE r.experiment = s.experiment AND r.metric = s.metric"
+RECENT = "FROM metric_recent AS r WHERE r.experiment = s.experiment AND r.metric = s.metric"
 
 
 def _extreme(end: str, stored: str) -> str:
     """Write the extreme of a series: what is stored and, of a running experiment, what is not summed up yet."""
     none = "-9e999" if end == "max" else "9e999"
-    recent = f"(SELECT {end}(r.value) {_RECENT} AND abs(r.value) < 9e999)"
+    recent = f"(SELECT {end}(r.value) {RECENT} AND abs(r.value) < 9e999)"
     return (
         f"CASE WHEN s.sealed = 1 THEN s.{stored} "
         f"ELSE nullif({end}(ifnull(s.{stored}, {none}), ifnull({recent}, {none})), {none}) END"
     )
 
 
-_SUMMARIES = {
+#: What sums up a series, by name: expressions about the ``metric_summary`` s.
+SUMMARIES = {
     "best max": _extreme("max", "best_max"),
     "best min": _extreme("min", "best_min"),
     "max": _extreme("max", "max_value"),
     "min": _extreme("min", "min_value"),
     "first": "s.first_value",
     # NULL is NaN here: the last value may be one, so coalesce() would find an older value.
-    "last": f"CASE WHEN s.sealed = 0 AND EXISTS (SELECT 1 {_RECENT}) "
-    f"THEN (SELECT r.value {_RECENT} ORDER BY r.step DESC LIMIT 1) ELSE s.last_value END",
+    "last": f"CASE WHEN s.sealed = 0 AND EXISTS (SELECT 1 {RECENT}) "
+    f"THEN (SELECT r.value {RECENT} ORDER BY r.step DESC LIMIT 1) ELSE s.last_value END",
 }
 
 
@@ -288,7 +289,7 @@ def _value(field: Field, metrics: Metrics) -> Sql:
             return Sql("(SELECT p.value FROM param AS p WHERE p.experiment = e.id AND p.name = ?)", (name,))
         case MetricField(name, summary):
             number, mode = metrics[name]
-            value = _SUMMARIES[summary if summary != "best" else f"best {mode}"]
+            value = SUMMARIES[summary if summary != "best" else f"best {mode}"]
             return Sql(
                 f"(SELECT {value} FROM metric_summary AS s WHERE s.experiment = e.id AND s.metric = ?)", (number,)
             )

@@ -49,7 +49,7 @@ def experiments(
             found = connection.execute(_ALL_EXPERIMENTS).fetchall()
         else:
             found = _rows_of(connection, _SOME_EXPERIMENTS, numbers(connection, selection, order, limit, offset))
-        bests = _bests(connection, found)
+        bests = bests_of(connection, [row[0] for row in found])
     decode = json.JSONDecoder().decode
     rows: list[ExperimentRow] = []
     for row in found:
@@ -81,12 +81,12 @@ def _rows_of(connection: Connection, sql: str, numbers: Sequence[int]) -> list[t
     return [rows[number] for number in numbers]
 
 
-def _bests(connection: Connection, found: Sequence[tuple[Any, ...]]) -> dict[int, dict[str, float]]:
-    """Give the best of every metric of the experiments found."""
+def bests_of(connection: Connection, experiments: Sequence[int]) -> dict[int, dict[str, float]]:
+    """Give the best of every metric of some experiments."""
     bests: dict[int, dict[str, float]] = {}
     for sql in (_SEALED_BESTS, _OPEN_BESTS):
         previous, best = 0, {}
-        for experiment, name, value in _beside(connection, sql, found):
+        for experiment, name, value in _beside(connection, sql, experiments):
             if experiment != previous:
                 previous, best = experiment, bests.setdefault(experiment, {})
             if value is not None:
@@ -104,14 +104,13 @@ def one_state(connection: Connection) -> Generator[None]:
         connection.execute("COMMIT")
 
 
-def _beside(connection: Connection, sql: str, found: Sequence[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
-    """Ask for the rows of the experiments found: by number when they are few, else for all in one pass."""
-    if not found:
+def _beside(connection: Connection, sql: str, experiments: Sequence[int]) -> Iterable[tuple[Any, ...]]:
+    """Ask for the rows of some experiments: by number when they are few, else for all in one pass."""
+    if not experiments:
         return []
-    if len(found) > 500:
+    if len(experiments) > 500:
         return connection.execute(sql)
-    numbers = [row[0] for row in found]
-    return connection.execute(f"{sql} AND experiment IN ({', '.join('?' * len(numbers))})", numbers)
+    return connection.execute(f"{sql} AND experiment IN ({', '.join('?' * len(experiments))})", experiments)
 
 
 def best(
