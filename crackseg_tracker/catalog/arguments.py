@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crackseg_tracker import values
-from crackseg_tracker.errors import InvalidTypeError, InvalidValueError
+from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, MetricError
 
 Words = str | Sequence[str]
 
@@ -31,9 +31,12 @@ def words(value: Words | None, what: str) -> list[str]:
         raise InvalidTypeError(f"{what} {value!r} is a {type(value).__name__}; give a str or several") from error
 
 
-def checked_limit(value: int | None) -> int | None:
+def checked_limit(value: int | None, what: str = "limit") -> int | None:
     """Check a number of rows; None is all."""
-    return None if value is None else values.checked_step(value, "limit")
+    try:
+        return None if value is None else values.checked_step(value, what)
+    except MetricError as error:
+        raise InvalidValueError(f"{what} is {value}; give a whole number from 0 to 2^63-1, or None for all") from error
 
 
 def moment(value: datetime | str, what: str) -> str:

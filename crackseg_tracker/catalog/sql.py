@@ -8,18 +8,16 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from crackseg_tracker.catalog.arguments import suggestion
+from crackseg_tracker.catalog.arguments import checked_limit, suggestion
 from crackseg_tracker.catalog.opened import OpenCatalog
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, NotFoundError, QueryError
 from crackseg_tracker.results import Result
 from crackseg_tracker.rows import ColumnRow
 from crackseg_tracker.schema.contract import CONTRACT
 from crackseg_tracker.store import asking
-from crackseg_tracker.values import checked_step
 
 #: Below this, SQLite could not even read the declarations of its own functions.
 SMALLEST_VALUE_BOUND = 1_000
-_INT_MAX = 2**31 - 1
 
 
 class Sql(OpenCatalog):
@@ -88,17 +86,14 @@ class Sql(OpenCatalog):
 
 
 def _checked_bounds(rows: int | None, seconds: float | None, value_bytes: int | None) -> asking.Bounds:
-    if rows is not None:
-        rows = min(checked_step(rows, "max_rows"), _INT_MAX)
+    rows, value_bytes = checked_limit(rows, "max_rows"), checked_limit(value_bytes, "max_value_bytes")
     if seconds is not None:
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):  # pyright: ignore
             raise InvalidTypeError(f"max_seconds {seconds!r} is a {type(seconds).__name__}; give a number")
         if not (isfinite(seconds) and seconds > 0):
             raise InvalidValueError(f"max_seconds is {seconds}; give a number above 0, or None for no bound")
-    if value_bytes is not None:
-        value_bytes = min(checked_step(value_bytes, "max_value_bytes"), _INT_MAX)
-        if value_bytes < SMALLEST_VALUE_BOUND:
-            raise InvalidValueError(f"max_value_bytes is {value_bytes}; give at least {SMALLEST_VALUE_BOUND}")
+    if value_bytes is not None and value_bytes < SMALLEST_VALUE_BOUND:
+        raise InvalidValueError(f"max_value_bytes is {value_bytes}; give at least {SMALLEST_VALUE_BOUND}")
     return asking.Bounds(rows, seconds, value_bytes)
 
 

@@ -113,7 +113,7 @@ WHERE e.deleted_at IS NULL""",
     "metric_summaries": """
 SELECT e.experiment_id, n.name AS metric, s.count, s.non_finite_count, s.first_non_finite_step, s.first_step,
   s.first_value, s.last_step, s.last_value, s.min_step, s.min_value, s.max_step, s.max_value
-FROM metric_summary AS s JOIN experiment AS e ON e.id = s.experiment JOIN metric_name AS n ON n.id = s.metric
+FROM experiment AS e CROSS JOIN metric_summary AS s ON s.experiment = e.id JOIN metric_name AS n ON n.id = s.metric
 WHERE s.sealed = 1 AND e.deleted_at IS NULL AND s.count > 0
 UNION ALL
 SELECT e.experiment_id, n.name, s.count, s.non_finite_count, s.first_non_finite_step, s.first_step,

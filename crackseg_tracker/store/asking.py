@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ def ask(
     """
     with _reading_only(connection), _interruptible(connection, bounds.seconds), _short_values(connection, bounds):
         cursor = connection.execute(query, params)
-        rows = cursor.fetchall() if bounds.rows is None else cursor.fetchmany(bounds.rows) if bounds.rows else []
+        rows = cursor.fetchall() if bounds.rows is None else list(islice(cursor, bounds.rows))
         columns = [column[0] for column in cursor.description or ()]
         cursor.close()
     return columns, rows
@@ -120,7 +121,7 @@ def _short_values(connection: Connection, bounds: Bounds) -> Generator[None]:
         yield
         return
     connection.execute("SELECT 1 FROM sqlite_schema").fetchone()  # reads the schema, whose texts may be longer
-    before = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, bounds.value_bytes)
+    before = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(bounds.value_bytes, 2**31 - 1))
     try:
         yield
     finally:
