@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from fill_catalog import Size, fill
 
+from crackseg_tracker import Catalog, ExperimentTracker, metric, param
 from crackseg_tracker.schema.contract import CONTRACT
 
 #: Tables that grow with what is logged. `metric_recent` does not: it has the newest few hundred points of what runs.
@@ -217,3 +218,69 @@ def test_a_training_scans_nothing(
     live(new_tracker("c", durability="buffered", on_duplicate="warn"), tmp_path)
     assert len(statements) > 300
     assert offenders(statements, catalogs[statistics], {}) == []
+
+
+#: Each name is an experiment's in the filled catalog; filters that combine as users combine them.
+FILTERS: dict[str, dict[str, Any]] = {
+    "tag": {"tags": ["paper"]},
+    "tags": {"tags": ["paper", "sweep"], "no_tags": ["final"]},
+    "any tag": {"any_tags": ["paper", "long"]},
+    "project and status": {"project": "deepcrack", "status": ["completed", "failed"]},
+    "id": {"experiment_id": "x"},
+    "id pattern": {"experiment_id": "20250106-*"},
+    "group": {"group": "unet-resnet34-00001"},
+    "name": {"name": "unet-*"},
+    "param": {"params": {"model.encoder": "swin-tiny", "seed": 3}},
+    "param range": {"where": param("training.learning_rate").between(1e-4, 1e-3)},
+    "param missing": {"where": param("training.scheduler").is_missing(), "tags": "paper"},
+    "best metric": {"where": metric("val/iou") > 0.7},
+    "last metric": {"where": metric("val/loss").last < 0.3, "status": "completed"},
+    "both": {"where": [param("model.depth") > 3, metric("val/iou") > 0.7], "tags": "sweep"},
+    "either": {"where": (param("model.depth") == 3) | (metric("val/iou") > 0.75)},
+    "time": {"created_since": "2025-01-07", "completed_until": "2025-01-09"},
+    "commit": {"git_commit": "7c2b3"},
+    "host": {"hostname": "gpu-0*"},
+}
+ORDERS: tuple[Any, ...] = (None, "-created_at", "-val/iou", "training.learning_rate", metric("val/loss").last.ascending)
+
+
+def ask_everything(catalog: Catalog, calling: Callable[[str], Traced]) -> Traced:
+    """Ask all questions with many combinations of their arguments."""
+    [one, two] = [row.experiment_id for row in catalog.experiments(limit=2)]
+    for name, filters in FILTERS.items():
+        for order in ORDERS:
+            calling(f"experiments by {name}")
+            catalog.experiments(order_by=order, limit=20, **filters)
+        calling(f"best by {name}")
+        catalog.best("val/iou", **filters)
+        catalog.best("val/loss", mode="max", limit=None, **filters)
+        calling(f"artifacts by {name}")
+        given = {key: value for key, value in filters.items() if key not in ("tags", "any_tags", "no_tags")}
+        catalog.artifacts("checkpoint", tags=["best"], limit=20, **given)
+    for name, arguments in {
+        "type": {"artifact_type": "metrics"},
+        "most types": {"artifact_type": ["checkpoint", "metrics"]},
+        "tags": {"tags": ["best", "model"], "no_tags": "resume"},
+        "id": {"experiment_id": one},
+        "artifact id": {"experiment_id": one, "artifact_id": "model-*"},
+    }.items():
+        calling(f"artifacts of {name}")
+        catalog.artifacts(**arguments)
+    calling("one experiment")
+    catalog.experiment(one)
+    catalog.params(one)
+    catalog.history(["val/iou", "val/loss"], [one, two])
+    catalog.history("val/iou", one, start=3, stop=7)
+    catalog.changes()
+    catalog.trash()
+    return calling("")
+
+
+@pytest.mark.parametrize("statistics", ["plain", "analyzed"])
+def test_a_question_scans_nothing(traced: Callable[[str], Traced], catalogs: dict[str, Path], statistics: str) -> None:
+    with Catalog(catalogs[statistics]) as catalog:
+        statements = ask_everything(catalog, traced)
+    assert len(statements) > 200
+    # Three artifacts of five are of these types: through the index, as many pages would be read, and in no order.
+    allowed = {"artifacts of most types": {"artifact"}}
+    assert offenders(statements, catalogs[statistics], allowed) == []
