@@ -21,7 +21,7 @@ def run(script: str, *arguments: object, status: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("script", ["fill_catalog.py", "write_contract.py"])
+@pytest.mark.parametrize("script", ["fill_catalog.py", "find_artifacts.py", "leaderboard.py", "write_contract.py"])
 def test_help_shows_how_it_is_called(script: str) -> None:
     shown = run(script, "--help")
     assert f"python scripts/{script}" in shown
@@ -67,3 +67,42 @@ def test_the_same_seed_gives_the_same_rows(tmp_path: Path) -> None:
 def test_a_file_that_is_no_catalog_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a database " * 100)
     assert "notes.txt" in run("fill_catalog.py", tmp_path / "notes.txt", status=2)
+
+
+def test_the_leaderboard_is_that_of_the_catalog(filled_catalog: Catalog) -> None:
+    shown = run(
+        "leaderboard.py", "val/iou", "--catalog", filled_catalog.path, "--limit", 3, "--params", "model.encoder"
+    )
+    best = filled_catalog.best("val/iou", limit=3, status="completed")
+    lines = shown.splitlines()[1:]
+    assert len(lines) == 3
+    for rank, (line, row) in enumerate(zip(lines, best, strict=True), 1):
+        encoder = filled_catalog.params(row.experiment_id)["model.encoder"]
+        assert line.split() == [
+            str(rank),
+            f"{row.value:.4f}",
+            str(row.step),
+            row.experiment_id,
+            f"model.encoder={encoder}",
+        ]
+
+
+def test_artifacts_are_found(filled_catalog: Catalog) -> None:
+    arguments = ("--type", "checkpoint", "--tags", "best", "--status", "completed", "--limit", 4)
+    shown = run("find_artifacts.py", "--catalog", filled_catalog.path, *arguments)
+    found = filled_catalog.artifacts("checkpoint", tags=["best"], status="completed", limit=4)
+    lines = shown.splitlines()
+    assert [line.split()[0] for line in lines[:-1]] == [row.experiment_id for row in found]
+    assert all(row.absolute_path in line for row, line in zip(found, lines, strict=False))
+    assert lines[-1].startswith("4 artifacts")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("leaderboard.py", "val/iuo"), "did you mean 'val/iou'"),
+        (("find_artifacts.py", "--status", "complete"), "did you mean 'completed'"),
+    ],
+)
+def test_a_mistake_is_explained(filled_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    assert said in run(*arguments, "--catalog", filled_path, status=2)
