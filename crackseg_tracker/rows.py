@@ -10,7 +10,14 @@ ParamValue = str | int | float | bool | None
 
 
 class Metadata(NamedTuple):
-    """All that is known of one experiment. Unknown is the empty value of its type; times are ISO 8601 with offset."""
+    """All that is known of one experiment. Unknown is the empty value of its type; times are ISO 8601 with offset.
+
+    Attributes:
+        degraded: The catalog takes no writes now, or something was dropped.
+        journaled: Calls of this process that wait in a journal for the catalog.
+        replayed: Calls that went through a journal into the catalog, ever.
+        dropped: Calls that were lost: no journal could be written either, or they could not be applied.
+    """
 
     experiment_id: str
     experiment_name: str
@@ -50,6 +57,18 @@ class Metadata(NamedTuple):
     experiment_dir: str
     error_message: str
     uid: str
+    degraded: bool
+    journaled: int
+    replayed: int
+    dropped: int
+
+
+def nothing_known() -> Metadata:
+    """Give metadata in which everything is unknown."""
+    empty: dict[str, Any] = {"str": "", "int": 0, "float": 0.0, "bool": False}
+    # A list or a dictionary of its own for each field, in case somebody fills it.
+    kinds = [str(kind) for kind in Metadata.__annotations__.values()]
+    return Metadata._make(empty[k] if k in empty else [] if k.startswith("list") else {} for k in kinds)
 
 
 class Params(Mapping[str, ParamValue]):

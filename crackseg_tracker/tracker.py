@@ -6,8 +6,8 @@ import logging
 import math
 import os
 import traceback
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
@@ -25,12 +25,14 @@ from crackseg_tracker.errors import (
 from crackseg_tracker.folders import make_private_folder
 from crackseg_tracker.identity import IDENTITY_IGNORES, checked_patterns
 from crackseg_tracker.redaction import Redactor
-from crackseg_tracker.rows import Metadata
+from crackseg_tracker.rows import Metadata, nothing_known
 from crackseg_tracker.schema import ENDS
-from crackseg_tracker.store import changes, duplicates, metrics, origin_import, reading
+from crackseg_tracker.store import changes, duplicates, metric_changes, metrics, origin_import, reading, replay
+from crackseg_tracker.store.attempts import Attempt, AttemptChange, redacted
 from crackseg_tracker.store.buffer import MetricBuffer
-from crackseg_tracker.store.changes import Change, Target
+from crackseg_tracker.store.changes import Change
 from crackseg_tracker.store.database import open_database, translated
+from crackseg_tracker.store.recording import FAULTS, Recorder, Subject, backlog_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -44,7 +46,10 @@ OnDuplicate = Literal["ignore", "warn", "error"]
 class ExperimentTracker:
     """Records one experiment in the catalog.
 
-    Every call that returned is committed. Misuse raises at once and records nothing.
+    Every call that returned is committed. Misuse raises at once and records nothing. Once the experiment is open, no
+    fault of the catalog's file, disk or lock raises into the training: what is recorded meanwhile goes to a journal
+    beside the catalog, and from there into the catalog as soon as that is back (`Metadata.degraded` and its counts
+    tell).
 
     Args:
         experiment_dir: The experiment's folder; made when missing. ``experiment_tracker.json`` is written there.
@@ -58,8 +63,9 @@ class ExperimentTracker:
         project: Default: ``CRACKSEG_TRACKER_PROJECT``, else ``project_name`` of the config, else "default".
         group: The sweep, fold or seed set.
         redact: Regular expressions of further secrets, for names and for text.
-        durability: "normal" (survives ``kill -9``), "full" (survives power loss) or "buffered" (metrics are committed
-            by a thread at most 50 ms later).
+        durability: "normal" (survives ``kill -9``; a power loss takes at most the last 5 seconds), "full" (survives
+            power loss) or "buffered" (metrics are committed by a thread at most 50 ms later).
+        strict: True raises when the catalog cannot take a write, instead of journaling it.
         on_duplicate: What to do when a new experiment was trained before: one with the same config, commit, uncommitted
             changes and ``data_fingerprint`` has completed. "warn" names it and its bests in the log, "error" raises.
         data_fingerprint: Any text that changes with the data, such as a digest or a version.
@@ -97,6 +103,7 @@ class ExperimentTracker:
         group: str | None = None,
         redact: Iterable[str] = (),
         durability: Durability = "normal",
+        strict: bool = False,
         on_duplicate: OnDuplicate = "ignore",
         data_fingerprint: str = "",
         identity_ignores: Iterable[str] = IDENTITY_IGNORES,
@@ -132,11 +139,22 @@ class ExperimentTracker:
         self._database.on_fork(self._after_fork)
         self._pending: list[Change] = []
         self._unhashed: list[tuple[Path, fingerprint.FileFacts]] = []
-        self._attempt: int | None = None
         self._entered: int | None = None
-        self._experiment, created_ms = self._open(project, group, on_duplicate)
-        self._series = metrics.writer_of(self._database, self._experiment, created_ms)
-        self._buffer = MetricBuffer(self._database, lambda: self._series) if durability == "buffered" else None
+        self._known: Metadata | None = None
+        self._strict = strict
+        self._project, self._group = project, group
+        subject, begun = self._open(on_duplicate)
+        self._experiment = subject.number
+        self._recorder = Recorder(
+            self._database,
+            subject,
+            backlog_of(self._database, subject, self._folder, lambda: self._journal_header(subject.uid)),
+            self._beginning,
+            strict=strict,
+            synced=durability == "full",
+        )
+        self._recorder.attempt = begun
+        self._buffer = MetricBuffer(self._database, self._recorder) if durability == "buffered" else None
 
     def __repr__(self) -> str:
         """Show which experiment, in which catalog."""
@@ -147,9 +165,7 @@ class ExperimentTracker:
     def start_experiment(self) -> None:
         """Set the status to running; after an end, this resumes the experiment in a new attempt."""
         self._flush_metrics()
-        with self._writing(resume=True) as (connection, target):
-            if self._status(connection) != "running":
-                changes.StatusChange(status="running").apply(connection, target)
+        self._recorder.write(changes.StatusChange(status="running"), resume=True)
         self._write_sidecar()
 
     def complete_experiment(self) -> None:
@@ -221,14 +237,16 @@ class ExperimentTracker:
         if step is not None and (type(step) is not int or not 0 <= step <= values.MAX_STEP):
             step = values.checked_step(step)
         given: Mapping[str, Any] = _checked_mapping(metrics, "metrics")
-        if self._attempt is None:
+        if self._recorder.attempt is None:
             if _are_series(given):
                 self._log_arrays(given, step)
                 return
-            self._begin_attempt(given)
+            for name, value in given.items():  # a call that will be refused begins no attempt
+                values.number(values.checked_name(name), value)
+            self._recorder.begin_attempt()
         try:
             if self._buffer is None:
-                self._series.log(given, step)
+                self._recorder.log(given, step)
             else:
                 checked = {values.checked_name(n): values.number(n, v) for n, v in given.items()}
                 self._buffer.log(checked, step)
@@ -256,7 +274,7 @@ class ExperimentTracker:
             values: Numbers, shape (n,).
             times: Unix times in seconds, shape (n,); default: now.
         """
-        self._log_bulk({name: _points(self._series, name, steps, values, times)})
+        self._log_bulk({name: _points(self._recorder.series, name, steps, values, times)})
 
     def define_metric(
         self,
@@ -275,12 +293,7 @@ class ExperimentTracker:
         for text, what in ((unit, "unit"), (description, "description")):
             if text is not None:
                 values.checked_text(text, what, empty=True)
-        with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE metric_name SET mode = ?, mode_source = 'defined', unit = coalesce(?, unit), "
-                "description = coalesce(?, description) WHERE id = ?",
-                (mode, unit, description, metrics.intern(connection, name)),
-            )
+        self._recorder.write(metric_changes.MetricDefinition(name=name, mode=mode, unit=unit, description=description))
 
     def rewind(self, step: int) -> None:
         """Take back what was recorded after a step: a resume from an earlier checkpoint.
@@ -291,9 +304,7 @@ class ExperimentTracker:
         values.checked_step(step)
         self._flush_metrics()
         self._write_pending()
-        with self._writing() as (connection, target):
-            metrics.rewind(connection, target.experiment, target.attempt, step)
-            self._series.reopen()
+        self._recorder.write(metric_changes.RewindChange(step=step))
 
     def log_samples(
         self, samples: Mapping[str, Mapping[str, Any]], step: int | None = None, split: str = "val"
@@ -317,8 +328,7 @@ class ExperimentTracker:
             for sample, results in _checked_mapping(samples, "samples").items()
             for name, value in _checked_mapping(results, f"results of sample {sample!r}").items()
         ]
-        with self._writing() as (connection, target):
-            metrics.log_samples(connection, target.experiment, split, rows, step)
+        self._recorder.write(metric_changes.SamplesChange(split=split, rows=rows, step=step))
 
     # Params, artifacts, tags, description
 
@@ -368,14 +378,19 @@ class ExperimentTracker:
     def get_artifacts_by_type(self, artifact_type: str) -> list[str]:
         """Give the paths of a type as they were given, oldest first; [] for an unknown type."""
         values.checked_text(artifact_type, "artifact_type", empty=True)
-        with self._with_pending() as connection:
-            return [
-                path
-                for (path,) in connection.execute(
-                    "SELECT path FROM artifact WHERE experiment = ? AND artifact_type = ? ORDER BY id",
-                    (self._experiment, artifact_type),
-                )
-            ]
+        try:
+            with self._recorder.preview(list(self._pending)) as connection:
+                return reading.paths_by_type(connection, self._experiment, artifact_type)
+        except FAULTS:
+            if self._strict:
+                raise
+            known = self._last_known()
+            paths = {
+                "checkpoint": known.checkpoint_paths,
+                "metrics": known.metric_files,
+                "visualization": known.visualization_files,
+            }
+            return list(paths.get(artifact_type, ()))
 
     def update_description(self, description: str) -> None:
         """Replace the description (secrets redacted)."""
@@ -394,10 +409,12 @@ class ExperimentTracker:
 
     @property
     def metadata(self) -> Metadata:
-        """All that is known of the experiment now, pending changes included."""
+        """All that is known of the experiment now, with what is pending or journaled.
+
+        While the catalog cannot even be read, this is what was last known; ``degraded`` says so.
+        """
         self._flush_metrics()
-        with self._with_pending() as connection:
-            return reading.metadata(connection, self._experiment)
+        return self._look(list(self._pending))
 
     def get_metadata(self) -> Metadata:
         """Give `metadata`."""
@@ -435,18 +452,15 @@ class ExperimentTracker:
     # Saving
 
     def save(self) -> None:
-        """Write what is pending in one transaction: deferred changes, buffered metrics, digests of large files."""
+        """Write what is pending: buffered metrics, then deferred changes and digests of large files together."""
         self._flush_metrics()
-        self._write_pending()
-        self._finish_digests()
+        self._write_pending(*self._digests())
 
     def close(self) -> None:
         """Save, and refresh ``experiment_tracker.json``. The tracker can still be used: it saves again at the next."""
         self.save()
-        if self._attempt is not None:
-            with self._database.transaction() as connection:
-                if self._status(connection) in ENDS:
-                    metrics.seal(connection, self._experiment)
+        if self._recorder.attempt is not None:
+            self._recorder.finish()
             self._write_sidecar()
 
     def __enter__(self) -> Self:
@@ -465,8 +479,7 @@ class ExperimentTracker:
         if self._entered != os.getpid():
             return  # a forked child leaves the block: the experiment is the parent's
         try:
-            [(status,)] = self._database.rows("SELECT status FROM experiment WHERE id = ?", (self._experiment,))
-            if status not in ENDS:
+            if self._recorder.status() not in ENDS:
                 self._end(*_end_of(kind, error, trace))
             self.close()
         except Exception:
@@ -476,30 +489,22 @@ class ExperimentTracker:
 
     # The machinery
 
-    def _open(self, project: str | None, group: str | None, on_duplicate: OnDuplicate) -> tuple[int, int]:
-        """Find the experiment, or reserve its id."""
+    def _open(self, on_duplicate: OnDuplicate) -> tuple[Subject, Attempt | None]:
+        """Find the experiment, or reserve its id; that is the begin of an attempt."""
         found = self._find()
         if found is not None:
-            return found
+            return found, None
         config = self._config or configs.capture(None, self._redactor)
-        new = changes.NewExperiment(
-            self.experiment_id,
-            self.experiment_name,
-            settings.project_of(project, config.project_name),
-            group,
-            os.fspath(self.experiment_dir),
-            str(self._folder),
-            data_fingerprint=self._data_fingerprint,
-        )
+        new = self._new_experiment(config.project_name)
         origin = sidecar.read(self._folder, self.experiment_id)
-        facts, process = environment.capture(), environment.process_facts()
+        begin = self._beginning()
         if on_duplicate != "ignore":
-            self._look_for_duplicate(on_duplicate, config, facts)
+            self._look_for_duplicate(on_duplicate, config, begin.environment)
         self._make_folder()
         with self._database.transaction() as connection:
             found = self._find()  # another process may have been faster
             if found is not None:
-                return found
+                return found, None
             if origin and origin.uid:
                 if _is_known(connection, origin.uid):
                     origin = None  # the file of an experiment that was deleted or renamed: this one is another
@@ -507,14 +512,37 @@ class ExperimentTracker:
                     new = new._replace(uid=origin.uid)
             number, created_ms = changes.create_experiment(connection, new, config)
             if origin is not None:
-                redacted = origin._replace(
+                shown = origin._replace(
                     error_message=self._redactor.text(origin.error_message),
                     description=self._redactor.text(origin.description),
                 )
-                origin_import.write_down(connection, number, redacted, self._folder)
-            attempt = changes.begin_attempt(connection, number, config, facts, process, self._redactor)
-        self._attempt = attempt
-        return number, created_ms
+                origin_import.write_down(connection, number, shown, self._folder)
+            attempt = Attempt(begin, begin.number(connection, number))
+        return Subject(number, new.uid, created_ms), attempt
+
+    def _new_experiment(self, project_name: str | None, uid: str = "") -> changes.NewExperiment:
+        return changes.NewExperiment(
+            self.experiment_id,
+            self.experiment_name,
+            settings.project_of(self._project, project_name),
+            self._group,
+            os.fspath(self.experiment_dir),
+            str(self._folder),
+            uid or str(uuid.uuid4()),
+            self._data_fingerprint,
+        )
+
+    def _beginning(self) -> AttemptChange:
+        """Tell what begins an attempt of this process, with its secrets redacted."""
+        facts, process = redacted(self._redactor, environment.capture(), environment.process_facts())
+        return AttemptChange(
+            config=self._config, environment=facts, process=process, data_fingerprint=self._data_fingerprint
+        )
+
+    def _journal_header(self, uid: str) -> dict[str, Any]:
+        """Tell whose records a journal has: enough to make the experiment anew where the catalog was lost."""
+        new = self._new_experiment(self._config.project_name if self._config else None, uid)
+        return replay.header_of(new._replace(created_at=self._last_known().created_at), self._config)
 
     def _look_for_duplicate(
         self, on_duplicate: OnDuplicate, config: configs.CapturedConfig, facts: environment.Environment
@@ -523,7 +551,7 @@ class ExperimentTracker:
         if not config.identity_sha256:
             logger.warning("%s: its config tells nothing, so no duplicate can be found", self.experiment_id)
             return
-        diff = duplicates.digest_of_diff(self._redactor.text(facts.git_diff))
+        diff = duplicates.digest_of_diff(facts.git_diff)
         identity = duplicates.Identity(config.identity_sha256, self._data_fingerprint, facts.git_commit, diff)
         with self._database.lock, translated(self._database.path):
             found = duplicates.already_trained(self._database.connection, identity, config.params)
@@ -537,18 +565,18 @@ class ExperimentTracker:
             )
         logger.warning("%s: %s", self.experiment_id, found)
 
-    def _find(self) -> tuple[int, int] | None:
+    def _find(self) -> Subject | None:
         rows = self._database.rows(
-            "SELECT id, created_ms, directory FROM experiment WHERE experiment_id = ? AND deleted_at IS NULL",
+            "SELECT id, uid, created_ms, directory FROM experiment WHERE experiment_id = ? AND deleted_at IS NULL",
             (self.experiment_id,),
         )
-        for number, created_ms, directory in rows:
+        for number, uid, created_ms, directory in rows:
             if directory != str(self._folder) and os.path.realpath(directory) != str(self._folder):
                 raise ExperimentExistsError(
                     f"experiment_id {self.experiment_id!r} belongs to the experiment in {directory}, not to "
                     f"{self._folder}; choose another id, open it with that folder, or use another catalog"
                 )
-            return number, created_ms
+            return Subject(number, uid, created_ms)
         return None
 
     def _make_folder(self) -> None:
@@ -559,62 +587,17 @@ class ExperimentTracker:
                 f"experiment_dir {str(self._folder)!r} cannot be made ({error.strerror}); give another folder"
             ) from error
 
-    @contextmanager
-    def _writing(self, *, resume: bool = False) -> Generator[tuple[Connection, Target]]:
-        """Hold a transaction with the attempt that it belongs to; the first write of a process begins one.
-
-        Args:
-            resume: Begin a new attempt when the experiment has ended.
-        """
-        database = self._database
-        with database.lock:  # held over the commit too: of two threads, one begins the attempt
-            with database.transaction() as connection:
-                attempt = None if resume and self._status(connection) in ENDS else self._attempt
-                target = Target(self._experiment, attempt or self._new_attempt(connection))
-                yield connection, target
-            self._attempt = target.attempt
-
-    def _new_attempt(self, connection: Connection) -> int:
-        if self._data_fingerprint:
-            connection.execute(
-                "UPDATE experiment SET data_fingerprint = ? WHERE id = ?", (self._data_fingerprint, self._experiment)
-            )
-        return changes.begin_attempt(
-            connection,
-            self._experiment,
-            self._config,
-            environment.capture(),
-            environment.process_facts(),
-            self._redactor,
-        )
-
-    def _begin_attempt(self, metrics: Mapping[str, Any]) -> None:
-        """Begin the attempt before the first metric; a call that will be refused must not begin one."""
-        for name, value in metrics.items():
-            values.number(values.checked_name(name), value)
-        with self._writing():
-            pass  # the attempt is all there is to write
-
     def _record(self, change: Change) -> None:
         if self.auto_save:
-            self._write([change])
+            self._recorder.write(change)
         else:
             self._pending.append(change)
 
-    def _write(self, records: Sequence[Change]) -> None:
-        with self._writing() as (connection, target):
-            for change in records:
-                change.apply(connection, target)
-
-    def _write_pending(self) -> None:
+    def _write_pending(self, *more: Change) -> None:
         batch = list(self._pending)
-        if batch:
-            self._write(batch)
+        if batch or more:
+            self._recorder.write(*batch, *more)
             del self._pending[: len(batch)]  # not what another thread has added meanwhile
-
-    def _with_pending(self) -> Any:
-        """Give a connection that shows pending changes: they are applied, looked at, and rolled back."""
-        return _Preview(self._database, self._pending, Target(self._experiment, self._attempt))
 
     def _flush_metrics(self) -> None:
         if self._buffer is not None:
@@ -625,87 +608,77 @@ class ExperimentTracker:
         if len(set(lengths.values())) > 1:
             raise MetricError(f"series of unequal lengths: {lengths}; give equal ones, or one call each")
         count = next(iter(lengths.values()))
-        self._flush_metrics()  # what is queued comes first
-        start = max(self._series.next_step(name) for name in series) if step is None else step
+        start = step or 0
         steps = range(start, start + count)
-        self._log_bulk({name: _points(self._series, name, steps, v, None) for name, v in series.items()})
+        points = {name: _points(self._recorder.series, name, steps, v, None) for name, v in series.items()}
+        self._log_bulk(points, following=step is None)
 
-    def _log_bulk(self, series: dict[str, metrics.Points]) -> None:
-        if self._attempt is None:
-            self._begin_attempt({})
-        self._flush_metrics()
-        self._series.log_many(series)
+    def _log_bulk(self, series: dict[str, metrics.Points], *, following: bool = False) -> None:
+        self._recorder.begin_attempt()
+        self._flush_metrics()  # what is queued comes first
+        self._recorder.log_history(series, following=following)
 
     def _end(self, status: str, message: str = "") -> None:
         text = self._redactor.text(_lenient_text(message))
         self._flush_metrics()
-        with self._writing() as (connection, target):
-            before = self._status(connection)
-            if before != status:
-                changes.StatusChange(status=status, message=text).apply(connection, target)
-            elif text:
-                connection.execute("UPDATE experiment SET error_message = ? WHERE id = ?", (text, self._experiment))
+        before = self._recorder.status()
+        self._recorder.write(changes.StatusChange(status=status, message=text), synced=True)
         if before in ENDS and before != status:
             logger.warning("%s had ended as %s and is now %s", self.experiment_id, before, status)
-        if status == "completed" and not self._pending:
-            self._finish_digests()
+        if status == "completed" and not self._pending and (digests := self._digests()):
+            self._recorder.write(*digests)
         self._write_sidecar()
 
-    def _status(self, connection: Connection) -> str:
-        return connection.execute("SELECT status FROM experiment WHERE id = ?", (self._experiment,)).fetchone()[0]
-
-    def _finish_digests(self) -> None:
-        found = [
+    def _digests(self) -> list[Change]:
+        """Hash the files that were too large to be hashed at once."""
+        unhashed, self._unhashed = self._unhashed, []
+        # A file that changed since it was recorded stays "pending": its digest would be of something else.
+        return [
             changes.DigestChange(absolute_path=str(path), before=facts, facts=done)
-            for path, facts in self._unhashed
+            for path, facts in unhashed
             if (done := fingerprint.digest(path, facts)).digest_state != "pending"
         ]
-        if found:
-            self._write(found)
-        # A file that changed since it was recorded stays "pending": its digest would be of something else.
-        self._unhashed = []
+
+    def _look(self, pending: Sequence[Change]) -> Metadata:
+        """Tell what is known, with what is pending; the last that was known when the catalog cannot be read."""
+        backlog = self._recorder.backlog
+        try:
+            with self._recorder.preview(pending) as connection:
+                stored = reading.metadata(connection, self._experiment)
+        except FAULTS:
+            if self._strict:
+                raise
+            stored, readable = self._last_known(), False
+        else:
+            self._known, readable = stored, True
+        tally = backlog.tally
+        return stored._replace(
+            degraded=backlog.is_degraded or not readable or tally.dropped + stored.dropped > 0,
+            journaled=tally.waiting,
+            dropped=max(stored.dropped, tally.dropped),
+        )
+
+    def _last_known(self) -> Metadata:
+        if self._known is None:
+            return nothing_known()._replace(
+                experiment_id=self.experiment_id,
+                experiment_name=self.experiment_name,
+                experiment_dir=os.fspath(self.experiment_dir),
+            )
+        return self._known
 
     def _write_sidecar(self) -> None:
-        if self._database.rows("SELECT 1 FROM experiment WHERE id = ? AND deleted_at IS NOT NULL", (self._experiment,)):
+        if self._recorder.is_deleted():
             return  # the folder may belong to another experiment now
         try:
-            sidecar.write(self._folder, self._stored_metadata()._asdict())
+            sidecar.write(self._folder, self._look(())._asdict())
         except OSError as error:
             logger.warning("%s could not be written: %s", self._folder / sidecar.FILE, error)
 
-    def _stored_metadata(self) -> Metadata:
-        with self._database.lock:
-            return reading.metadata(self._database.connection, self._experiment)
-
     def _after_fork(self) -> None:
-        """In a forked child: what is pending is the parent's, and a write of the child is an attempt of its own."""
+        """In a forked child: what is pending is the parent's."""
         self._pending = []
         self._unhashed = []
-        self._attempt = None
-
-
-class _Preview:
-    """A transaction that is rolled back when there is something pending, else a plain read."""
-
-    def __init__(self, database: Any, pending: list[Change], target: Target) -> None:
-        self._database = database
-        self._pending = pending
-        self._target = target
-        self._context: Any = nullcontext()
-
-    def __enter__(self) -> Connection:
-        if self._pending:
-            self._context = self._database.transaction(commit=False)
-            connection = self._context.__enter__()
-            for change in self._pending:
-                change.apply(connection, self._target)
-            return connection
-        self._context = self._database.lock
-        self._context.__enter__()
-        return self._database.connection
-
-    def __exit__(self, *error: Any) -> None:
-        self._context.__exit__(*error)
 
 
 def _is_known(connection: Connection, uid: str) -> bool:

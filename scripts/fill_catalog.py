@@ -192,10 +192,8 @@ class _Filler:
         captured = capture(config, REDACTOR)
         experiment, self.created_ms = changes.create_experiment(connection, new, captured)
         host = f"gpu-{1 + self.index % 4:02}"
-        attempt = changes.begin_attempt(
-            connection, experiment, captured, environment(host, self.index), PROCESS._replace(hostname=host), REDACTOR
-        )
-        connection.execute("UPDATE attempt SET started_at = ? WHERE id = ?", (self.at(0), attempt))
+        facts, process = environment(host, self.index), PROCESS._replace(hostname=host)
+        attempt = changes.begin_attempt(connection, experiment, captured, facts, process, self.at(0))
         self.target = changes.Target(experiment, attempt)
         for change in self._changes():
             change.apply(connection, self.target)

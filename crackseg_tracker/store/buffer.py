@@ -8,14 +8,14 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from weakref import WeakSet
 
-from crackseg_tracker.errors import MetricError
 from crackseg_tracker.store.database import Database
-from crackseg_tracker.store.metrics import SeriesWriter
+from crackseg_tracker.store.metric_changes import Call
+from crackseg_tracker.store.recording import Recorder
 
 PERIOD_SECONDS = 0.025
+LONGEST_QUEUE = 100_000
 
 logger = logging.getLogger("crackseg_tracker")
 
@@ -25,10 +25,9 @@ _buffers: WeakSet[MetricBuffer] = WeakSet()
 class MetricBuffer:
     """The queue of one tracker."""
 
-    def __init__(self, database: Database, writer: Callable[[], SeriesWriter]) -> None:
-        self._database = database
-        self._writer = writer
-        self._queue: deque[tuple[dict[str, float], int | None, float]] = deque()
+    def __init__(self, database: Database, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._queue: deque[Call] = deque()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._idle = True
@@ -38,7 +37,9 @@ class MetricBuffer:
 
     def log(self, values: dict[str, float], step: int | None) -> None:
         """Queue one call; the values are checked already."""
-        self._queue.append((values, step, time.time()))
+        if len(self._queue) >= LONGEST_QUEUE:
+            self.flush()  # the calls come faster than the thread commits them: from here on they wait
+        self._queue.append((values, step, self._recorder.series.offset_ms()))
         if self._idle:
             self._idle = False
             if self._thread is None:
@@ -47,24 +48,13 @@ class MetricBuffer:
             self._wake.set()
 
     def flush(self) -> None:
-        """Commit all that was queued before, in one transaction."""
+        """Record all that was queued before, in one transaction."""
         with self._flushing:
             queue = self._queue
             if not queue:
                 return
             batch = [queue[i] for i in range(len(queue))]
-            writer = self._writer()
-            try:
-                with self._database.transaction():
-                    for values, step, moment in batch:
-                        try:
-                            writer.log(values, step, writer.offset_ms(moment))
-                        except MetricError as error:
-                            # Only the step after 2^63-1 is found out so late. It must not hold up what follows.
-                            logger.warning("metrics %s were dropped: %s", values, error)
-            except BaseException:
-                writer.reopen()
-                raise
+            self._recorder.log_calls(batch)
             for _ in batch:
                 queue.popleft()
 

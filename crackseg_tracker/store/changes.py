@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from crackseg_tracker.config import CapturedConfig, Param, param_differences
 from crackseg_tracker.environment import Environment, ProcessFacts
 from crackseg_tracker.fingerprint import FileFacts
-from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.schema import ENDS
 from crackseg_tracker.store import changelog, metrics
 from crackseg_tracker.store.changelog import Author, Entry
@@ -190,7 +189,25 @@ class StatusChange(Change):
     message: str = ""
 
     def apply(self, connection: Connection, target: Target) -> None:
-        """Write the change."""
+        """Write the change; the status that is there already only takes the message."""
+        experiment = target.experiment
+        before = connection.execute("SELECT status FROM experiment WHERE id = ?", (experiment,)).fetchone()[0]
+        if before != self.status:
+            self._write(connection, target)
+        elif self.message:
+            connection.execute("UPDATE experiment SET error_message = ? WHERE id = ?", (self.message, experiment))
+
+    def apply_late(self, connection: Connection, target: Target) -> None:
+        """Write a change that was held up: it keeps its own time, and one made after that time stands."""
+        later = connection.execute(
+            "SELECT 1 FROM status_change WHERE experiment = ? AND changed_at > ?", (target.experiment, self.at)
+        ).fetchone()
+        if later is None:
+            self.apply(connection, target)
+        else:
+            self._note(connection, target)
+
+    def _write(self, connection: Connection, target: Target) -> None:
         if self.status in ENDS:
             columns, values = "completed_at = ?", (self.at,)
             metrics.seal(connection, target.experiment)
@@ -203,6 +220,9 @@ class StatusChange(Change):
             f"UPDATE experiment SET status = ?, updated_at = ?, {columns} WHERE id = ?",
             (self.status, self.at, *values, target.experiment),
         )
+        self._note(connection, target)
+
+    def _note(self, connection: Connection, target: Target) -> None:
         connection.execute(
             "INSERT INTO status_change (experiment, attempt, status, message, changed_at) VALUES (?, ?, ?, ?, ?)",
             (target.experiment, target.attempt, self.status, self.message, self.at),
@@ -270,9 +290,9 @@ def begin_attempt(
     config: CapturedConfig | None,
     environment: Environment,
     process: ProcessFacts,
-    redactor: Redactor,
+    at: str,
 ) -> int:
-    """Record that this process works on the experiment; a changed config is a new revision.
+    """Record that a process works on the experiment; a changed config is a new revision.
 
     No config (None) keeps the one that the experiment has: a later look without one is no revision.
     """
@@ -297,7 +317,7 @@ def begin_attempt(
         )
         connection.execute("DELETE FROM param WHERE experiment = ? AND source = 'config'", (experiment,))
         _write_params(connection, experiment, config.params, "config")
-    environment_number = ensure_environment(connection, environment, redactor)
+    environment_number = ensure_environment(connection, environment)
     connection.execute("UPDATE experiment SET environment = ? WHERE id = ?", (environment_number, experiment))
     metrics.fold_leftovers(connection)
     return connection.execute(
@@ -306,14 +326,14 @@ def begin_attempt(
         "?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 FROM attempt WHERE experiment = ?1 RETURNING id",
         (
             experiment,
-            now(),
+            at,
             process.hostname,
             process.boot_id,
             process.pid_namespace,
             process.pid,
             process.process_started,
             process.username,
-            redactor.text(process.command_line),
+            process.command_line,
             current,
             json.dumps(changes),
             environment_number,
@@ -335,12 +355,11 @@ def ensure_config(connection: Connection, config: CapturedConfig) -> int:
     )
 
 
-def ensure_environment(connection: Connection, environment: Environment, redactor: Redactor) -> int:
+def ensure_environment(connection: Connection, environment: Environment) -> int:
     """Store an environment once per digest, and so its packages and git difference."""
     facts: dict[str, Any] = environment._asdict()
     packages = json.dumps(facts.pop("packages"))
-    diff, truncated = redactor.text(facts.pop("git_diff")), int(facts.pop("git_diff_truncated"))
-    facts["git_remote"] = redactor.text(facts["git_remote"])
+    diff, truncated = facts.pop("git_diff"), int(facts.pop("git_diff_truncated"))
     facts["gpu_info"] = json.dumps(facts["gpu_info"])
     facts["cuda_available"], facts["git_dirty"] = int(facts["cuda_available"]), int(facts["git_dirty"])
     facts["package_set"] = _ensure(connection, "package_set", _digest(packages), {"packages": packages})

@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,9 @@ from crackseg_tracker.errors import (
 from crackseg_tracker.settings import Location
 from crackseg_tracker.store import creation
 
+#: How long to wait for a lock that another process holds: before a training starts, and while one waits for us.
 LOCK_WAIT_SECONDS = 10.0
+WRITE_WAIT_SECONDS = 0.2
 
 _open_databases: dict[Path, Database] = {}
 _with_fork_hooks: WeakSet[Database] = WeakSet()
@@ -58,6 +60,11 @@ class Database:
         self.full_sync = False
         #: Secret values that the process's trackers saw: none of them may write one down (see `Redactor.share`).
         self.secrets: list[str] = []
+        #: Why the catalog takes no writes at the moment; they are journaled until the keeper finds that it does again.
+        self.fault: Exception | None = None
+        #: The file that is open, by a descriptor that says how many links it has left. (One of ``O_PATH`` may be closed
+        #: as one likes; closing any other would drop SQLite's locks.)
+        self.watched = -1
         self._connection: sqlite3.Connection | None = None
         _with_fork_hooks.add(self)
 
@@ -69,6 +76,9 @@ class Database:
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
+        if self.watched >= 0 and not (self.path.exists() and self.path.stat().st_size):
+            # A training that goes on must not put an empty catalog in the place of the lost one.
+            raise CatalogWriteError(f"{self.path} is gone; put it back, or start a new training to make a new one")
         creation.ensure(self.location)
         with translated(self.path):
             connection = sqlite3.connect(
@@ -88,7 +98,38 @@ class Database:
             connection.execute("PRAGMA wal_autocheckpoint = 2000")
             connection.execute("PRAGMA trusted_schema = OFF")
         self.token = secrets.randbits(62)
+        self._watch()
         return connection
+
+    def _watch(self) -> None:
+        if self.watched >= 0 and hasattr(os, "O_PATH"):
+            os.close(self.watched)
+        self.watched = os.open(self.path, getattr(os, "O_PATH", os.O_RDONLY))
+
+    def is_in_place(self) -> bool:
+        """Tell whether the file that is open is still the one at the path."""
+        try:
+            return self.watched < 0 or os.path.samestat(os.fstat(self.watched), self.path.stat())
+        except OSError:
+            return False
+
+    def check_in_place(self) -> None:
+        """Raise `CatalogWriteError` when the file was deleted, moved away or replaced under us."""
+        if not self.is_in_place():
+            what = "was replaced by another file" if self.path.exists() else "was deleted or moved away"
+            raise CatalogWriteError(f"{self.path} {what} while an experiment was being recorded; put it back")
+
+    def reconnect_if_replaced(self) -> None:
+        """Open the file that is at the path now, when it is another than the one that is open."""
+        with self.lock:
+            if not self.is_in_place() and self.path.exists():
+                self.close()
+                _ = self.connection
+
+    def raise_fault(self) -> None:
+        """Raise what is wrong with the catalog at the moment, if anything is."""
+        if self.fault is not None:
+            raise self.fault
 
     def require_full_sync(self) -> None:
         """Sync every commit from now on (``durability="full"`` of any tracker of the process)."""
@@ -97,32 +138,40 @@ class Database:
             self.connection.execute("PRAGMA synchronous = FULL")
 
     @contextmanager
-    def transaction(self, *, commit: bool = True) -> Generator[sqlite3.Connection]:
+    def transaction(self, *, commit: bool = True, wait: float = LOCK_WAIT_SECONDS) -> Generator[sqlite3.Connection]:
         """Hold the write lock: all that happens inside is committed together, or not at all on an error.
 
         Args:
             commit: False rolls back at the end (to see what pending changes would give).
+            wait: For so many seconds, when another process holds the lock.
         """
         with self.lock, translated(self.path):
             connection = self.connection
-            self.retrying(lambda: connection.execute("BEGIN IMMEDIATE"))
+            self.check_in_place()
+            self.retrying(lambda: connection.execute("BEGIN IMMEDIATE"), wait)
             try:
                 yield connection
                 if commit:
-                    self.retrying(lambda: connection.execute("COMMIT"))
+                    self.retrying(lambda: connection.execute("COMMIT"), wait)
                 else:
                     connection.execute("ROLLBACK")
             except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                self._roll_back(connection)
                 raise
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            try:
+                connection.execute("ROLLBACK")
+            except sqlite3.DatabaseError:  # a disk that fails may fail here too; the file rolls back when it is opened
+                self.close()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Read over the writing connection, so that a tracker sees what it has just written."""
         with self.lock, translated(self.path):
             return self.retrying(lambda: self.connection.execute(sql, parameters).fetchall())
 
-    def retrying(self, work: Callable[[], Any]) -> Any:
+    def retrying(self, work: Callable[[], Any], wait: float = LOCK_WAIT_SECONDS) -> Any:
         """Do the work, again after a short random pause for as long as another process holds the lock."""
         deadline = None
         pause = 0.0002
@@ -133,7 +182,7 @@ class Database:
                 # 5 is SQLITE_BUSY with its extended codes (a stale snapshot among them).
                 if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != 5:
                     raise
-                deadline = deadline or time.monotonic() + LOCK_WAIT_SECONDS
+                deadline = deadline or time.monotonic() + wait
                 if time.monotonic() > deadline:
                     raise
             time.sleep(random.uniform(pause / 2, pause))
@@ -145,12 +194,41 @@ class Database:
             self._fork_listeners = [known for known in self._fork_listeners if known() is not None]
             self._fork_listeners.append(WeakMethod(forget))
 
+    def sync(self) -> None:
+        """Have all that is committed survive a power loss.
+
+        The write-ahead log may be opened beside SQLite: unlike the database it carries no locks, and so syncing it
+        waits for nobody and holds up nobody.
+        """
+        try:
+            descriptor = os.open(f"{self.path}-wal", os.O_RDWR)
+        except FileNotFoundError:
+            return  # all is in the database, which SQLite synced when it removed the log
+        except OSError as error:
+            raise CatalogWriteError(f"{self.path}-wal cannot be synced ({error.strerror})") from error
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise CatalogWriteError(f"{self.path}-wal cannot be synced ({error.strerror})") from error
+        finally:
+            os.close(descriptor)
+
+    def commits(self) -> int:
+        """Give a number that grows with what this process commits."""
+        with self.lock:
+            return -1 if self._connection is None else self._connection.total_changes
+
     def close(self) -> None:
         """Close the connection; the next use opens it again."""
         with self.lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            connection, self._connection = self._connection, None
+            if connection is None:
+                return
+            if self.is_in_place():
+                with suppress(sqlite3.DatabaseError):
+                    connection.close()
+            else:  # SQLite would delete the -wal at the path, which may be another catalog's by now
+                keep_for_ever(connection)
 
     def _forget_inherited(self) -> None:
         """Run in a forked child: keep the parent's handle open and untouched, for ever."""
@@ -167,7 +245,7 @@ def open_database(location: Location) -> Database:
     """Give the process's one `Database` of a catalog."""
     with _registry_lock:
         database = _open_databases.get(location.path)
-        if database is None:
+        if database is None or not database.is_in_place():  # a new training makes a new catalog, or opens what is there
             database = _open_databases[location.path] = Database(location)
     with database.lock:
         _ = database.connection
@@ -206,17 +284,29 @@ def _check_version(path: Path, connection: sqlite3.Connection) -> None:
         raise
 
 
+_BUSY = (5, 6)
+_UNWRITABLE = (8, 10, 13, 14, 23)
+
+
+def _primary_code(error: BaseException) -> int:
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+
+
+def is_storage_fault(error: BaseException) -> bool:
+    """Tell whether it is the file, the disk or the lock that failed, not what was asked of them."""
+    return isinstance(error, CatalogError) or _primary_code(error) in (*_BUSY, *_UNWRITABLE, 11, 26)
+
+
 @contextmanager
 def translated(path: Path) -> Generator[None]:
     """Turn the driver's errors into ours, in this one place."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
-        if code in (5, 6):
+        code = _primary_code(error)
+        if code in _BUSY:
             raise CatalogBusyError(
-                f"{path} has been locked by another process for over {LOCK_WAIT_SECONDS:.0f} s; find it (fuser {path}) "
-                "and try again"
+                f"{path} is locked by another process for too long; find it (fuser {path}) and try again"
             ) from error
         if code == 11:
             raise DamagedCatalogError(
@@ -224,7 +314,7 @@ def translated(path: Path) -> Generator[None]:
             ) from error
         if code == 26:
             raise ForeignCatalogError(f"{path} is not an SQLite database; give another path for the catalog") from error
-        if code in (8, 10, 13, 14, 23):
+        if code in _UNWRITABLE:
             raise CatalogWriteError(f"{path} cannot be written ({error}); check disk space and permissions") from error
         raise
 

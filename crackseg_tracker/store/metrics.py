@@ -26,13 +26,14 @@ import operator
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from os import fstat
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
-from crackseg_tracker.errors import CatalogError
+from crackseg_tracker.errors import CatalogError, MetricError
 from crackseg_tracker.store import summaries
-from crackseg_tracker.store.database import Database, now, translated
+from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, now, translated
 from crackseg_tracker.values import assumed_mode, checked_name, checked_step, number
 
 logger = logging.getLogger("crackseg_tracker")
@@ -42,6 +43,8 @@ FOLD_AFTER = 512
 # neighbours into four, of which the first stays 7/8 full, for what comes next is further on. When a page, or a half or
 # quarter of one, arrives at a time, the last step first, the room is used: 26 to 27 bytes a point, not 27.5 to 28.
 POINTS_OF_A_PAGE = 164
+# Folding is not worth waiting for: the points are there, and 512 calls later it is tried again.
+FOLD_WAIT_SECONDS = 0.02
 # A statement takes 32,766 parameters; calls of more metrics than this are rare and go the long way.
 WIDEST_CALL = 256
 # Most of what many rows gain over one is had by 32, all of it by 256.
@@ -56,6 +59,10 @@ class Points(NamedTuple):
     steps: Sequence[int]
     values: Sequence[float]
     offsets_ms: Sequence[int]
+
+    def moved(self, by: int) -> Points:
+        """Give the points so many steps later."""
+        return self._replace(steps=[checked_step(step + by) for step in self.steps]) if by else self
 
 
 @cache
@@ -114,6 +121,7 @@ class SeriesWriter:
         if offset_ms is None:
             offset_ms = int(time.time() * 1000) - self._created_ms
         with self._database.lock:
+            self._database.raise_fault()
             try:
                 if not self._appended(values, step, offset_ms):
                     self._log_the_long_way(values, step, offset_ms)
@@ -122,7 +130,7 @@ class SeriesWriter:
                 self._open = {}
                 raise
             if self._unfolded >= self._fold_after:
-                self._fold_or_warn()
+                self._fold_later_if_busy()
 
     def _appended(self, values: Mapping[str, Any], step: int | None, offset_ms: int) -> bool:
         """Take the short way, if it is open to all the metrics of the call: one statement, in autocommit."""
@@ -150,21 +158,25 @@ class SeriesWriter:
 
     def _append(self, sql: str, parameters: list[Any]) -> bool:
         """Run the statement. False when the token is not ours any more, or when the long way has to find the fault."""
-        connection = self._database.connection
+        database = self._database
+        connection = database.connection
+        if not fstat(database.watched).st_nlink:
+            database.check_in_place()
         try:
             return connection.execute(sql, parameters).rowcount > 0
         except Exception as error:
             if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != 5 or connection.in_transaction:
                 return False
-        with translated(self._database.path):  # 5: locked by another process, so wait
-            return self._database.retrying(lambda: connection.execute(sql, parameters)).rowcount > 0
+        with translated(database.path):  # 5: locked by another process, so wait
+            return database.retrying(lambda: connection.execute(sql, parameters), WRITE_WAIT_SECONDS).rowcount > 0
 
-    def _fold_or_warn(self) -> None:
+    def _fold_later_if_busy(self) -> None:
         try:
-            self.fold()
+            self.fold(FOLD_WAIT_SECONDS)
         except CatalogError as error:
-            # The call's points are committed all the same; the next call folds.
-            logger.warning("points could not be folded yet: %s", error)
+            # The call's points are committed all the same.
+            self._unfolded = 0
+            logger.info("points will be folded later: %s", error)
 
     def _log_the_long_way(self, values: Mapping[str, Any], step: int | None, offset_ms: int) -> None:
         checked = {checked_name(n): v if type(v) is float else number(n, v) for n, v in values.items()}
@@ -174,7 +186,7 @@ class SeriesWriter:
         if database.connection.in_transaction:
             self._write_step(database.connection, checked, step, offset_ms)
             return
-        with database.transaction() as connection:
+        with database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
             self._write_step(connection, checked, step, offset_ms)
 
     def _write_step(
@@ -183,36 +195,51 @@ class SeriesWriter:
         self._adopt(connection)
         metrics = {name: intern(connection, name) for name in values}
         if step is None:
-            nexts = [summaries.read(connection, self._experiment, m).next_step for m in metrics.values()]
-            step = checked_step(max(nexts))
+            step = checked_step(_next_step(connection, self._experiment, values))
         for name, value in values.items():
             self._write_series(connection, name, metrics[name], Points([step], [value], [offset_ms]))
 
-    def log_many(self, series: Mapping[str, Points]) -> None:
-        """Record whole series in one transaction; a later point of the same step wins."""
-        database = self._database
+    def log_calls(self, calls: Iterable[tuple[Mapping[str, float], int | None, int]]) -> None:
+        """Record calls (values, step, offset_ms) in one transaction; one without a step that is left is dropped."""
         try:
-            with database.transaction() as connection:
-                self._adopt(connection)
-                for name, points in series.items():
-                    if points.steps:
-                        self._write_series(connection, name, intern(connection, name), points)
+            with self._database.transaction(wait=WRITE_WAIT_SECONDS):
+                for values, step, offset_ms in calls:
+                    try:
+                        self.log(values, step, offset_ms)
+                    except MetricError as error:
+                        # Only the step after 2^63-1 is found out so late. It must not hold up what follows.
+                        logger.warning("metrics %s were dropped: %s", values, error)
         except BaseException:
             self._open = {}
             raise
 
-    def next_step(self, name: str) -> int:
-        """One more than the last step of a series; 0 when it has none."""
-        with self._database.transaction(commit=False) as connection:
-            fold(connection, self._experiment)
-            return summaries.read(connection, self._experiment, intern(connection, name)).next_step
+    def log_many(self, series: Mapping[str, Points], *, following: bool = False) -> None:
+        """Record whole series in one transaction; a later point of the same step wins.
 
-    def fold(self) -> None:
+        Args:
+            series: The points of each metric.
+            following: Count their steps from the one after the last of all these metrics.
+        """
+        database = self._database
+        with database.lock:
+            database.raise_fault()
+            try:
+                with database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
+                    self._adopt(connection)
+                    start = _next_step(connection, self._experiment, series) if following else 0
+                    for name, points in series.items():
+                        if points.steps:
+                            self._write_series(connection, name, intern(connection, name), points.moved(start))
+            except BaseException:
+                self._open = {}
+                raise
+
+    def fold(self, wait: float = WRITE_WAIT_SECONDS) -> None:
         """Move what was appended into the curves and their summaries."""
         if self._database.connection.in_transaction:
             fold(self._database.connection, self._experiment)
         else:
-            with self._database.transaction() as connection:
+            with self._database.transaction(wait=wait) as connection:
                 fold(connection, self._experiment)
         self._unfolded = 0
 
@@ -237,21 +264,69 @@ class SeriesWriter:
             )
 
     def _write_series(self, connection: Connection, name: str, metric: int, points: Points) -> None:
-        """Write points of one series into ``metric_point`` and its summary."""
-        series = (connection, self._experiment, metric)
-        steps, values, _ = points
-        summary = summaries.read(*series)
-        if steps[0] >= summary.next_step and all(map(operator.lt, steps, steps[1:])):
-            _insert(*series, points)
-            summary = summary.followed_by(summaries.of_points(steps, values))
-        else:
-            before = connection.execute(_VALUE_AT, (self._experiment, metric, steps[0])).fetchone()
-            _insert(*series, points, overwriting=True)
-            if len(steps) > 1 or before is None or not summary.is_unmoved_by(steps[0], before[0], values[0]):
-                summary = summaries.of_file(*series)
-        summaries.write(*series, summary)
-        self._open[name] = [metric, summary.next_step - 1]
+        """Write points of one series into ``metric_point`` and its summary; the series is open then."""
+        self._open[name] = [metric, write_series(connection, self._experiment, metric, points)]
         self._fold_after = _fold_after(len(self._open))
+
+
+def write_series(connection: Connection, experiment: int, metric: int, points: Points) -> int:
+    """Write points of one series into ``metric_point`` and its summary; give its last step."""
+    series = (connection, experiment, metric)
+    steps, values, _ = points
+    summary = summaries.read(*series)
+    if steps[0] >= summary.next_step and all(map(operator.lt, steps, steps[1:])):
+        _insert(*series, points)
+        summary = summary.followed_by(summaries.of_points(steps, values))
+    else:
+        before = connection.execute(_VALUE_AT, (experiment, metric, steps[0])).fetchone()
+        _insert(*series, points, overwriting=True)
+        if len(steps) > 1 or before is None or not summary.is_unmoved_by(steps[0], before[0], values[0]):
+            summary = summaries.of_file(*series)
+    summaries.write(*series, summary)
+    return summary.next_step - 1
+
+
+def write_history(
+    connection: Connection, experiment: int, series: Mapping[str, Points], *, following: bool = False
+) -> None:
+    """Write whole series for whatever process: the one that appends to the experiment has to look again."""
+    _take_over(connection, experiment)
+    start = _next_step(connection, experiment, series) if following else 0
+    for name, points in series.items():
+        if points.steps:
+            write_series(connection, experiment, intern(connection, name), points.moved(start))
+
+
+def write_calls(
+    connection: Connection, experiment: int, calls: Iterable[tuple[Mapping[str, float], int | None, int]]
+) -> None:
+    """Write calls of ``log_metrics`` (values, step, offset_ms) in order, each series at once."""
+    _take_over(connection, experiment)
+    metrics: dict[str, int] = {}
+    next_steps: dict[str, int] = {}
+    points: dict[str, list[tuple[int, float, int]]] = {}
+    for values, given, offset_ms in calls:
+        for name in values:
+            if name not in metrics:
+                metrics[name] = intern(connection, name)
+                next_steps[name] = summaries.read(connection, experiment, metrics[name]).next_step
+        step = checked_step(max((next_steps[name] for name in values), default=0)) if given is None else given
+        for name, value in values.items():
+            points.setdefault(name, []).append((step, value, offset_ms))
+            next_steps[name] = max(next_steps[name], step + 1)
+    for name, rows in points.items():
+        steps, numbers, offsets = zip(*rows, strict=True)
+        write_series(connection, experiment, metrics[name], Points(steps, numbers, offsets))
+
+
+def _next_step(connection: Connection, experiment: int, names: Iterable[str]) -> int:
+    """One more than the last step of all these metrics; 0 when they have none."""
+    return max(summaries.read(connection, experiment, intern(connection, name)).next_step for name in names)
+
+
+def _take_over(connection: Connection, experiment: int) -> None:
+    fold(connection, experiment)
+    connection.execute("DELETE FROM metric_writer WHERE experiment = ?", (experiment,))
 
 
 def _insert(connection: Connection, experiment: int, metric: int, points: Points, *, overwriting: bool = False) -> None:

@@ -254,6 +254,10 @@ def metadata(connection: Connection, experiment: int) -> Metadata:
         "ORDER BY n.id",
         (experiment,),
     ).fetchall()
+    replayed, dropped = connection.execute(
+        "SELECT coalesce(sum(replayed), 0), coalesce(sum(dropped), 0) FROM journal_writer WHERE experiment = ?",
+        (experiment,),
+    ).fetchone()
     return Metadata(
         experiment_id=row[0],
         experiment_name=row[1],
@@ -293,4 +297,19 @@ def metadata(connection: Connection, experiment: int) -> Metadata:
         experiment_dir=row[13],
         error_message=row[14],
         uid=row[15],
+        degraded=dropped > 0,
+        journaled=0,
+        replayed=replayed,
+        dropped=dropped,
     )
+
+
+def paths_by_type(connection: Connection, experiment: int, artifact_type: str) -> list[str]:
+    """Give the paths of an experiment's artifacts of a type, oldest first."""
+    return [
+        path
+        for (path,) in connection.execute(
+            "SELECT path FROM artifact WHERE experiment = ? AND artifact_type = ? ORDER BY id",
+            (experiment, artifact_type),
+        )
+    ]

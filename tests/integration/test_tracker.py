@@ -201,7 +201,7 @@ def test_status_and_metrics_are_not_deferred(new_tracker: Maker, catalog_path: P
 
 
 def test_deferred_changes_are_one_transaction(new_tracker: Maker, catalog_path: Path, tmp_path: Path) -> None:
-    tracker = new_tracker(auto_save=False)
+    tracker = new_tracker(auto_save=False, strict=True)
     tracker.add_tags(["x"])
     tracker.update_description("y")
     tracker.add_artifact("a", "checkpoint", tmp_path / "none")

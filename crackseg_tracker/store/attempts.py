@@ -1,0 +1,60 @@
+"""The attempt of a tracker: this process's work on the experiment, begun with the first thing that it writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from sqlite3 import Connection
+
+from crackseg_tracker.config import CapturedConfig
+from crackseg_tracker.environment import Environment, ProcessFacts
+from crackseg_tracker.redaction import Redactor
+from crackseg_tracker.store import changes
+from crackseg_tracker.store.changes import Change, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptChange(Change):
+    """The begin of an attempt; secrets are redacted already."""
+
+    config: CapturedConfig | None
+    environment: Environment
+    process: ProcessFacts
+    data_fingerprint: str = ""
+
+    def apply(self, connection: Connection, target: Target) -> None:
+        """Write it down, unless it is."""
+        self.number(connection, target.experiment)
+
+    def number(self, connection: Connection, experiment: int) -> int:
+        """Give the attempt's number, once it is written down."""
+        found = connection.execute(
+            "SELECT id FROM attempt WHERE experiment = ? AND started_at = ? AND pid = ? AND hostname = ?",
+            (experiment, self.at, self.process.pid, self.process.hostname),
+        ).fetchone()
+        if found:
+            return found[0]
+        if self.data_fingerprint:
+            connection.execute(
+                "UPDATE experiment SET data_fingerprint = ? WHERE id = ?", (self.data_fingerprint, experiment)
+            )
+        return changes.begin_attempt(connection, experiment, self.config, self.environment, self.process, self.at)
+
+
+def redacted(redactor: Redactor, environment: Environment, process: ProcessFacts) -> tuple[Environment, ProcessFacts]:
+    """Replace the secrets in what is known of the environment and the process."""
+    return (
+        environment._replace(
+            git_diff=redactor.text(environment.git_diff), git_remote=redactor.text(environment.git_remote)
+        ),
+        process._replace(command_line=redactor.text(process.command_line)),
+    )
+
+
+class Attempt:
+    """One attempt; ``number`` is None until the catalog has it."""
+
+    def __init__(self, begin: AttemptChange, number: int | None = None) -> None:
+        self.begin = begin
+        self.number = number
+        #: Written to the journal, where later records refer to it by its time.
+        self.journaled = False

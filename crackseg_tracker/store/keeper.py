@@ -1,0 +1,125 @@
+"""The keeper: one thread of the process for what must not wait, and must not hold up the training.
+
+It replays what this process journaled as soon as the catalog takes writes again, and the journals of processes that are
+gone; it syncs what was committed, so that a power loss takes at most the last seconds; and it looks whether the
+catalog's file is still in its place and its write-ahead log bounded.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from crackseg_tracker.errors import CatalogError
+from crackseg_tracker.store import journal, replay
+from crackseg_tracker.store.database import Database
+
+if TYPE_CHECKING:
+    from crackseg_tracker.store.recording import Backlog
+
+#: How often commits are synced; a power loss takes at most this and the time of a sync.
+SYNC_SECONDS = 2.0
+OWNERLESS_SECONDS = 10.0
+FIRST_PROBE_SECONDS, LAST_PROBE_SECONDS = 0.02, 0.5
+EXIT_SECONDS = 1.0
+
+logger = logging.getLogger("crackseg_tracker")
+
+
+class _Charge:
+    """What the keeper knows of a catalog."""
+
+    def __init__(self) -> None:
+        self.synced = 0
+        self.synced_at = time.monotonic()
+        self.looked_at = float("-inf")
+
+
+class Keeper:
+    """The thread, and what it looks after."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._charges: WeakKeyDictionary[Database, _Charge] = WeakKeyDictionary()
+        self._backlogs: list[Backlog] = []
+        self._pause = SYNC_SECONDS
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def look_after(self, database: Database) -> None:
+        """Look after a catalog from now on, and replay what others left in its journal."""
+        with self._lock:
+            self._charges.setdefault(database, _Charge()).looked_at = float("-inf")
+            self._wake.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="crackseg-tracker-keeper", daemon=True)
+                self._thread.start()
+
+    def take(self, backlog: Backlog) -> None:
+        """Replay a backlog as soon as the catalog takes it; until then it is kept alive here."""
+        with self._lock:
+            if backlog not in self._backlogs:
+                self._backlogs.append(backlog)
+            self._pause = FIRST_PROBE_SECONDS
+        self._wake.set()
+
+    def settle(self, seconds: float) -> None:
+        """Replay what can be replayed within some seconds, in the calling thread (at a close, and at exit)."""
+        deadline = time.monotonic() + seconds
+        while self._drain() and time.monotonic() < deadline:
+            time.sleep(FIRST_PROBE_SECONDS)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(self._pause)
+            self._wake.clear()
+            try:
+                waiting = self._drain()
+                self._pause = min(self._pause * 1.5, LAST_PROBE_SECONDS) if waiting else SYNC_SECONDS
+                for database, charge in list(self._charges.items()):
+                    self._tend(database, charge)
+            except Exception:
+                logger.warning("upkeep failed; trying again", exc_info=True)
+
+    def _drain(self) -> bool:
+        """Replay what is journaled; tell whether some of it has to wait."""
+        for backlog in list(self._backlogs):
+            with suppress(CatalogError):
+                if backlog.drain():
+                    with self._lock:
+                        if not backlog.is_open and backlog in self._backlogs:
+                            self._backlogs.remove(backlog)
+        return bool(self._backlogs)
+
+    def _tend(self, database: Database, charge: _Charge) -> None:
+        if time.monotonic() - charge.looked_at > OWNERLESS_SECONDS:
+            charge.looked_at = time.monotonic()
+            with suppress(CatalogError):
+                replay.replay_ownerless(database, [database.path.parent / journal.FOLDER])
+        if time.monotonic() - charge.synced_at >= SYNC_SECONDS:
+            charge.synced_at = time.monotonic()
+            commits = database.commits()
+            if commits > charge.synced:
+                database.sync()
+            charge.synced = commits
+
+
+keeper = Keeper()
+
+
+def _at_exit() -> None:
+    keeper.settle(EXIT_SECONDS)
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=keeper._reset)  # pyright: ignore[reportPrivateUsage]

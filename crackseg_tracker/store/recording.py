@@ -1,0 +1,497 @@
+"""Where a write either commits or is journaled: `Recorder.write`, and `Recorder.log` for metrics.
+
+While all is well a call goes straight to the catalog, and nothing here costs it anything. The first call that the
+catalog cannot take opens the experiment's `Backlog`: it and all that follow are appended there, so that the order is
+kept, until the keeper (`store.keeper`) has replayed them and closes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from weakref import WeakSet
+
+from crackseg_tracker.errors import CatalogBusyError, CatalogError
+from crackseg_tracker.schema import ENDS
+from crackseg_tracker.store import journal, metrics
+from crackseg_tracker.store.attempts import Attempt, AttemptChange
+from crackseg_tracker.store.changes import Change, StatusChange, Target
+from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, translated
+from crackseg_tracker.store.journal import Journal, JournalFile, JournalMemory
+from crackseg_tracker.store.keeper import keeper
+from crackseg_tracker.store.metric_changes import Call, HistoryChange, MetricCalls
+from crackseg_tracker.store.replay import Entry, Replay
+from crackseg_tracker.store.sketch import sketch
+from crackseg_tracker.values import checked_name, number
+
+WARN_AGAIN_SECONDS = 60.0
+#: A lock that is waited for so long is no longer contention, but a fault.
+CONTENTION_SECONDS = 2.0
+
+logger = logging.getLogger("crackseg_tracker")
+
+# What journaling absorbs: the catalog does not work. Anything else is misuse, or must get through to the user. (The
+# driver's own errors are those that `store.database.translated` has no word for, such as a table that is not there.)
+FAULTS = (CatalogError, sqlite3.OperationalError, sqlite3.IntegrityError)
+
+
+class Subject(NamedTuple):
+    """The experiment that is recorded."""
+
+    number: int
+    uid: str
+    created_ms: int
+
+
+class Tally(NamedTuple):
+    """Calls of this process that went to a journal: how many, and what became of them."""
+
+    journaled: int
+    replayed: int
+    dropped: int
+
+    @property
+    def waiting(self) -> int:
+        """How many are not in the catalog yet."""
+        return self.journaled - self.replayed - self.dropped
+
+
+class Backlog:
+    """What the catalog could not take of one experiment, in order; shared by its trackers in the process.
+
+    Args:
+        database: The catalog.
+        subject: The experiment.
+        folder: The experiment's folder, which takes the journal when the catalog's cannot be written.
+        header: Makes the first record of a journal.
+    """
+
+    def __init__(
+        self, database: Database, subject: Subject, folder: Path, header: Callable[[], dict[str, Any]]
+    ) -> None:
+        self.database = database
+        self.is_open = False
+        self.error: Exception | None = None
+        self.subject = subject
+        self._header = header
+        self._folders = [database.path.parent / journal.FOLDER, folder / journal.FOLDER]
+        self._lock = threading.Lock()
+        self._draining = threading.Lock()
+        self._replays: list[Replay] = []
+        self._begun: list[Attempt] = []
+        self._opened_at = 0.0
+        self._warned_at = float("-inf")
+        self._tally = Tally(0, 0, 0)
+        database.on_fork(self._after_fork)
+        _backlogs.add(self)
+
+    # Filling it
+
+    def open(self, error: Exception) -> None:
+        """Take all that follows."""
+        with self._lock:
+            if self.is_open:
+                return
+            self.is_open, self.error, self._opened_at = True, error, time.monotonic()
+        if not isinstance(error, CatalogBusyError):
+            self._warn()
+        keeper.take(self)
+
+    def append(self, attempt: Attempt, changes: Sequence[Change], *, synced: bool) -> bool:
+        """Append one call. False when the catalog has become writable meanwhile: then write to that.
+
+        Args:
+            attempt: Whose call it is; an attempt that the catalog does not have yet begins with it.
+            changes: What the call writes, all of it or nothing.
+            synced: Have it survive a power loss, too.
+        """
+        with self._lock:
+            if not self.is_open:
+                return False
+            begin = attempt.begin if attempt.number is None and not attempt.journaled else None
+            reference = attempt.begin.at if attempt.number is None else attempt.number
+            self._put(Entry.content_of(reference, begin, changes), synced)
+            self._tally = self._tally._replace(journaled=self._tally.journaled + 1)
+            if begin:
+                attempt.journaled = True
+                self._begun.append(attempt)
+        return True
+
+    def _put(self, content: Any, synced: bool) -> None:
+        while True:
+            try:
+                if self._replays:
+                    self._replays[-1].source.append(content)
+                    if synced:
+                        self._replays[-1].source.sync()
+                    return
+            except OSError as error:
+                logger.warning("%s cannot be written any more: %s", self._replays[-1].source.path, error)
+            self._replays.append(Replay(self._next_journal()))
+
+    def _next_journal(self) -> Journal:
+        """Begin a journal in the next place: beside the catalog, beside the experiment, in memory."""
+        tried = {replay.source.path.parent for replay in self._replays if replay.source.path}
+        for folder in self._folders:
+            if folder not in tried:
+                try:
+                    return JournalFile.create(folder, self._header())
+                except OSError as error:
+                    logger.info("no journal can be written in %s: %s", folder, error)
+        logger.warning("no journal can be written either: records are kept in memory until the catalog is back")
+        return JournalMemory(self._header())
+
+    def _warn(self) -> None:
+        if time.monotonic() - self._warned_at > WARN_AGAIN_SECONDS:
+            self._warned_at = time.monotonic()
+            logger.warning("%s; what is recorded meanwhile is journaled, and nothing is lost", self.error)
+
+    # What is known of it
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether it is more than many processes that want the lock at once."""
+        contention = isinstance(self.error, CatalogBusyError)
+        return self.is_open and not (contention and time.monotonic() - self._opened_at < CONTENTION_SECONDS)
+
+    @property
+    def tally(self) -> Tally:
+        """The calls that went here so far."""
+        with self._lock:
+            return self._tally._replace(dropped=self._tally.dropped + self._unnoted_drops())
+
+    def _unnoted_drops(self) -> int:
+        return sum(r.source.dropped - r.noted for r in self._replays)
+
+    def entries(self) -> list[Entry]:
+        """Give what is not in the catalog yet, in order."""
+        with self._lock:
+            found: list[Entry] = []
+            for replay in self._replays:
+                position = replay.position
+                while position < replay.source.end:
+                    batch = replay.source.batch(position)
+                    found += map(Entry, batch.records)
+                    if batch.next <= position:
+                        break
+                    position = batch.next
+            return found
+
+    def sync(self) -> None:
+        """Have the journals survive a power loss."""
+        for replay in list(self._replays):
+            replay.source.sync()
+
+    # Emptying it
+
+    def drain(self) -> bool:
+        """Replay what is here. True when it is empty, and the next call goes to the catalog.
+
+        Raises:
+            CatalogError: The catalog takes no writes yet.
+        """
+        with self._draining:
+            if not self.is_open:
+                return True
+            if isinstance(self.error, CatalogBusyError) and self.is_degraded:
+                self._warn()
+            self.database.reconnect_if_replaced()
+            with self.database.transaction(wait=0.0):
+                pass
+            self._replay_the_bulk()
+            done = self._replay_the_rest()
+            if done is None:
+                return False
+            if done:
+                self.database.sync()  # before the only other copy goes
+            for replay in done:
+                replay.source.discard()
+            return True
+
+    def _replay_the_bulk(self) -> None:
+        """Replay what is here at this moment, while calls go on appending."""
+        for replay in list(self._replays):
+            end = replay.source.end
+            while replay.position < end:
+                self._step(replay)
+                time.sleep(0)  # whoever waits for the database's lock comes first
+
+    def _replay_the_rest(self) -> list[Replay] | None:
+        """Replay what came meanwhile, with the calls waiting: a training in a tight loop appends faster than this."""
+        while True:
+            with self.database.lock, self._lock:
+                waiting = [replay for replay in self._replays if not replay.is_done]
+                if not waiting:
+                    if any(replay.experiment not in (None, self.subject.number) for replay in self._replays):
+                        return None  # another catalog is in its place, where the trackers' numbers mean others
+                    done, self._replays = self._replays, []
+                    self.is_open, self.error, self.database.fault = False, None, None
+                    return done
+                self._step_locked(waiting[0])
+            time.sleep(0.001)
+
+    def _step(self, replay: Replay) -> None:
+        before = replay.applied, replay.dropped, replay.noted
+        replay.step(self.database)
+        with self._lock:
+            self._count(replay, before)
+
+    def _step_locked(self, replay: Replay) -> None:
+        before = replay.applied, replay.dropped, replay.noted
+        replay.step(self.database)
+        self._count(replay, before)
+
+    def _count(self, replay: Replay, before: tuple[int, int, int]) -> None:
+        applied, dropped, noted = before
+        self._tally = self._tally._replace(
+            replayed=self._tally.replayed + replay.applied - applied,
+            dropped=self._tally.dropped + replay.dropped - dropped + replay.noted - noted,
+        )
+        for attempt in self._begun:
+            attempt.number = replay.attempts.get(attempt.begin.at, attempt.number)
+
+    def _after_fork(self) -> None:
+        """Leave it to the parent, lock and all."""
+        for replay in self._replays:
+            replay.source.release()
+        self._replays, self._begun = [], []
+        self.is_open, self.error = False, None
+        self._tally = Tally(0, 0, 0)
+        self._lock, self._draining = threading.Lock(), threading.Lock()
+
+
+class Recorder:
+    """Records what one tracker does, in the catalog or else in the journal.
+
+    Args:
+        database: The catalog.
+        subject: The experiment.
+        backlog: What the catalog could not take of it.
+        strict: Raise storage faults instead.
+        synced: Have journaled calls survive a power loss (the catalog's commits do so by its own setting).
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        subject: Subject,
+        backlog: Backlog,
+        begin: Callable[[], AttemptChange],
+        *,
+        strict: bool = False,
+        synced: bool = False,
+    ) -> None:
+        self.series = metrics.writer_of(database, subject.number, subject.created_ms)
+        self.backlog = backlog
+        self.attempt: Attempt | None = None
+        self._database = database
+        self._experiment = subject.number
+        self._begin = begin
+        self._strict = strict
+        self._synced = synced
+        self._has_ended = False
+        database.on_fork(self._after_fork)
+        keeper.look_after(database)
+
+    def log(self, values: Mapping[str, Any], step: int | None) -> None:
+        """Record one call of ``log_metrics``."""
+        if not self.backlog.is_open:
+            try:
+                self.series.log(values, step)
+                return
+            except FAULTS as error:
+                self._absorb(error)
+        checked = {checked_name(name): number(name, value) for name, value in values.items()}
+        self._log_call((checked, step, self.series.offset_ms()))
+
+    def log_calls(self, calls: Sequence[Call]) -> None:
+        """Record calls of ``log_metrics`` that were buffered, in one transaction."""
+        if not self.backlog.is_open:
+            try:
+                self.series.log_calls(calls)
+                return
+            except FAULTS as error:
+                self._absorb(error)
+        for call in calls:
+            self._log_call(call)
+
+    def _log_call(self, call: Call) -> None:
+        self._write_or_journal(lambda: self.series.log(*call), lambda: [MetricCalls(calls=[call])])
+
+    def log_history(self, series: Mapping[str, metrics.Points], *, following: bool = False) -> None:
+        """Record whole series.
+
+        Args:
+            series: The points of each metric.
+            following: Count their steps from the one after the last of all these metrics.
+        """
+        self._write_or_journal(
+            lambda: self.series.log_many(series, following=following),
+            lambda: [HistoryChange(series=series, following=following)],
+        )
+
+    def write(self, *given: Change, resume: bool = False, synced: bool = False) -> None:
+        """Record changes, all of them or none; the first of a process begin its attempt.
+
+        Args:
+            given: The changes.
+            resume: Begin a new attempt when the experiment has ended.
+            synced: Have them survive a power loss, whatever the durability.
+        """
+
+        def commit() -> None:
+            with self._target(resume=resume) as (connection, target):
+                for change in given:
+                    change.apply(connection, target)
+            if synced:
+                self._database.sync()
+
+        if resume and self._has_ended and self.backlog.is_open:
+            self.attempt = None
+        self._write_or_journal(commit, lambda: given, synced=synced)
+        for change in given:
+            if isinstance(change, StatusChange):
+                self._has_ended = change.status in ENDS
+
+    def finish(self) -> None:
+        """Replay what can be replayed now, and seal the metrics of an experiment that has ended."""
+        if self.backlog.is_open:
+            keeper.settle(WRITE_WAIT_SECONDS)
+        if not self.backlog.is_open:
+            try:
+                with self._database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
+                    if self._status(connection) in ENDS:
+                        metrics.seal(connection, self._experiment)
+            except FAULTS as error:
+                if self._strict:
+                    raise
+                logger.info("the metrics are not sealed yet: %s", error)
+
+    def status(self) -> str:
+        """Tell the experiment's status; "" when the catalog cannot tell."""
+        return self._known("status") or ""
+
+    def is_deleted(self) -> bool:
+        """Tell whether somebody put the experiment into the trash."""
+        return self._known("deleted_at") is not None
+
+    def _known(self, column: Literal["status", "deleted_at"]) -> str | None:
+        try:
+            with self.preview(()) as connection:
+                row = connection.execute(
+                    f"SELECT {column} FROM experiment WHERE id = ?", (self._experiment,)
+                ).fetchone()
+        except FAULTS:
+            if self._strict:
+                raise
+            return None
+        return row[0] if row else None
+
+    def begin_attempt(self) -> None:
+        """Have an attempt before the first metric, which does not name it."""
+        if self.attempt is None:
+            self.write()
+
+    def _write_or_journal(
+        self, write: Callable[[], None], given: Callable[[], Sequence[Change]], *, synced: bool = False
+    ) -> None:
+        """Write to the catalog, or append to the backlog: in the one place where that is decided."""
+        while True:
+            if not self.backlog.is_open:
+                try:
+                    write()
+                    return
+                except FAULTS as error:
+                    self._absorb(error)
+            elif self._strict and self.backlog.error is not None:
+                raise self.backlog.error
+            if self.backlog.append(self._known_attempt(), given(), synced=synced or self._synced):
+                return
+
+    def _absorb(self, error: Exception) -> None:
+        """Have this call and the next ones journaled, or raise."""
+        if self._strict:
+            raise error
+        if isinstance(error, CatalogError):
+            self._database.fault = error
+            for backlog in list(_backlogs):  # the experiments beside it in this process need not wait as long
+                if backlog.database is self._database:
+                    backlog.open(error)
+        else:
+            self.backlog.open(error)
+
+    @contextmanager
+    def _target(self, *, resume: bool = False) -> Generator[tuple[sqlite3.Connection, Target]]:
+        """Hold a transaction with the attempt that it belongs to."""
+        database = self._database
+        with database.lock:  # held over the commit too: of two threads, one begins the attempt
+            database.raise_fault()
+            with database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
+                attempt = self._known_attempt()
+                if resume and attempt.number is not None and self._status(connection) in ENDS:
+                    attempt = Attempt(self._begin())
+                number = attempt.number or attempt.begin.number(connection, self._experiment)
+                yield connection, Target(self._experiment, number)
+            attempt.number = number
+            self.attempt = attempt
+
+    def _known_attempt(self) -> Attempt:
+        if self.attempt is None:
+            keeper.look_after(self._database)  # a forked child has no keeper yet
+            self.attempt = Attempt(self._begin())
+        return self.attempt
+
+    def _status(self, connection: sqlite3.Connection) -> str:
+        return connection.execute("SELECT status FROM experiment WHERE id = ?", (self._experiment,)).fetchone()[0]
+
+    def _after_fork(self) -> None:
+        """In a forked child: what it writes is an attempt of its own."""
+        self.attempt = None
+
+    # Looking
+
+    @contextmanager
+    def preview(self, pending: Sequence[Change]) -> Generator[sqlite3.Connection]:
+        """Give a connection that shows what is journaled or pending as if it were written."""
+        database = self._database
+        if not pending and not self.backlog.is_open:
+            with database.lock, translated(database.path):
+                yield database.connection
+        elif self.backlog.is_open:
+            entries = self.backlog.entries()
+            with database.lock:
+                connection = sketch(database.connection, self._experiment)
+            try:
+                for entry in entries:
+                    self._apply(connection, entry.changes)
+                self._apply(connection, pending)
+                yield connection
+            finally:
+                connection.close()
+        else:
+            with database.transaction(commit=False, wait=WRITE_WAIT_SECONDS) as connection:
+                self._apply(connection, pending)
+                yield connection
+
+    def _apply(self, connection: sqlite3.Connection, given: Sequence[Change]) -> None:
+        target = Target(self._experiment, self.attempt.number if self.attempt else None)
+        for change in given:
+            change.apply(connection, target)
+
+
+_backlogs: WeakSet[Backlog] = WeakSet()
+
+
+def backlog_of(database: Database, subject: Subject, folder: Path, header: Callable[[], dict[str, Any]]) -> Backlog:
+    """Give the process's one backlog of an experiment."""
+    with database.lock:
+        for backlog in list(_backlogs):
+            if backlog.database is database and backlog.subject == subject:
+                return backlog
+        return Backlog(database, subject, folder, header)
