@@ -214,6 +214,11 @@ class Backlog:
                 replay.source.discard()
             return True
 
+    def let_drain(self, seconds: float) -> None:
+        """Let a replay that is under way come to its end."""
+        if self._draining.acquire(timeout=seconds):
+            self._draining.release()
+
     def _replay_the_bulk(self) -> None:
         """Replay what is here at this moment, while calls go on appending."""
         for replay in list(self._replays):
@@ -363,6 +368,7 @@ class Recorder:
         """Replay what can be replayed now, and seal the metrics of an experiment that has ended."""
         if self.backlog.is_open:
             keeper.settle(WRITE_WAIT_SECONDS)
+        self.backlog.let_drain(WRITE_WAIT_SECONDS)
         if not self.backlog.is_open:
             try:
                 with self._database.transaction(wait=WRITE_WAIT_SECONDS) as connection:

@@ -106,7 +106,7 @@ def test_a_journaled_life_ends_up_as_a_direct_one(
     for question in _TELLING:
         assert ask(catalog_path, question) == ask(direct, question), question
     tracker.close()
-    assert journals(catalog_path) == []
+    eventually(lambda: journals(catalog_path) == [])
 
 
 def test_no_call_waits_longer_than_the_bound(new_tracker: NewTracker, hold_lock: Hold, eventually: Eventually) -> None:
