@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin, get_type_hints
 
 ParamValue = str | int | float | bool | None
 
@@ -65,10 +65,7 @@ class Metadata(NamedTuple):
 
 def nothing_known() -> Metadata:
     """Give metadata in which everything is unknown."""
-    empty: dict[str, Any] = {"str": "", "int": 0, "float": 0.0, "bool": False}
-    # A list or a dictionary of its own for each field, in case somebody fills it.
-    kinds = [str(kind) for kind in Metadata.__annotations__.values()]
-    return Metadata._make(empty[k] if k in empty else [] if k.startswith("list") else {} for k in kinds)
+    return Metadata._make((get_origin(kind) or kind)() for kind in get_type_hints(Metadata).values())
 
 
 class Params(Mapping[str, ParamValue]):
@@ -192,6 +189,16 @@ class ArtifactRow(NamedTuple):
     created_at: str
     updated_at: str
     absolute_path: str
+
+
+class JournalRow(NamedTuple):
+    """A journal that waits to be replayed; ``owner_alive``: by the process that wrote it, else by the next writer."""
+
+    experiment_id: str
+    records: int
+    size_bytes: int
+    owner_alive: bool
+    path: str
 
 
 class TagRow(NamedTuple):

@@ -121,6 +121,8 @@ CONTRACT: dict[str, View] = {
             _EXPERIMENT_NUMBER,
             Column("data_fingerprint", "text", "", "what the training said of its data; '' when nothing"),
             Column("identity_sha256", "text", "SHA-256", "digest of the config without seeds and paths; '' if unknown"),
+            Column("journal_replayed", "integer", "", "calls that went through a journal into the catalog"),
+            Column("journal_dropped", "integer", "", "calls that were lost, for no journal could be written either"),
         ),
     ),
     "attempts": View(

@@ -63,7 +63,9 @@ SELECT e.experiment_id, e.experiment_name, e.project, e."group", e.status, e.des
   e.total_epochs, e.training_time_seconds, e.error_message, e.created_at, e.started_at, e.completed_at, e.updated_at,
   e.experiment_dir, v.hostname, v.username, v.python_version, v.platform, v.pytorch_version, v.cuda_available,
   v.cuda_version, v.memory_gb, v.git_commit, v.git_branch, v.git_dirty, v.git_remote, c.sha256 AS config_sha256,
-  e.uid, e.id AS experiment_number, e.data_fingerprint, e.identity_sha256
+  e.uid, e.id AS experiment_number, e.data_fingerprint, e.identity_sha256,
+  (SELECT coalesce(sum(replayed), 0) FROM journal_writer AS j WHERE j.experiment = e.id) AS journal_replayed,
+  (SELECT coalesce(sum(dropped), 0) FROM journal_writer AS j WHERE j.experiment = e.id) AS journal_dropped
 FROM experiment AS e JOIN config AS c ON c.id = e.config LEFT JOIN environment AS v ON v.id = e.environment
 WHERE e.deleted_at IS NULL""",
     "attempts": """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -43,6 +44,7 @@ class MetricBuffer:
         if self._idle:
             self._idle = False
             if self._thread is None:
+                _flush_when_a_child_ends()
                 self._thread = threading.Thread(target=self._run, name="crackseg-tracker", daemon=True)
                 self._thread.start()
             self._wake.set()
@@ -82,6 +84,14 @@ class MetricBuffer:
             if self._queue:
                 self._idle = False
                 self._wake.set()
+
+
+def _flush_when_a_child_ends() -> None:
+    """Have a process that `multiprocessing` forked flush at its end: it leaves by ``os._exit``, without `atexit`."""
+    if "multiprocessing.util" in sys.modules:
+        from multiprocessing import util
+
+        util.Finalize(None, flush_all, exitpriority=100)
 
 
 def flush_all() -> None:

@@ -8,6 +8,7 @@ parent's locks, and commits of the parent could vanish), so it keeps that open f
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import random
 import secrets
@@ -35,6 +36,8 @@ from crackseg_tracker.store import creation
 #: How long to wait for a lock that another process holds: before a training starts, and while one waits for us.
 LOCK_WAIT_SECONDS = 10.0
 WRITE_WAIT_SECONDS = 0.2
+
+logger = logging.getLogger("crackseg_tracker")
 
 _open_databases: dict[Path, Database] = {}
 _with_fork_hooks: WeakSet[Database] = WeakSet()
@@ -65,6 +68,10 @@ class Database:
         #: The file that is open, by a descriptor that says how many links it has left. (One of ``O_PATH`` may be closed
         #: as one likes; closing any other would drop SQLite's locks.)
         self.watched = -1
+        #: The connection to the file that was replaced: what was known until then can still be read.
+        self.former: sqlite3.Connection | None = None
+        #: The write-ahead log that was seen last, by device and inode.
+        self._log: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
         _with_fork_hooks.add(self)
 
@@ -96,6 +103,7 @@ class Database:
             # A call dirties one page, and the same few pages again and again: a checkpoint costs the same two syncs for
             # 2,000 frames (8 MB of WAL) as for the usual 1,000, and comes half as often.
             connection.execute("PRAGMA wal_autocheckpoint = 2000")
+            connection.execute("PRAGMA journal_size_limit = 67108864")  # once a reader that held it up is gone
             connection.execute("PRAGMA trusted_schema = OFF")
         self.token = secrets.randbits(62)
         self._watch()
@@ -123,8 +131,11 @@ class Database:
         """Open the file that is at the path now, when it is another than the one that is open."""
         with self.lock:
             if not self.is_in_place() and self.path.exists():
-                self.close()
-                _ = self.connection
+                former = self._connection
+                self._connection, self._log = self._connect(), None
+                if former is not None:  # closing it would delete the -wal at the path, which is another's
+                    keep_for_ever(former)
+                    self.former = former
 
     def raise_fault(self) -> None:
         """Raise what is wrong with the catalog at the moment, if anything is."""
@@ -213,6 +224,30 @@ class Database:
         finally:
             os.close(descriptor)
 
+    def log_size(self) -> int:
+        """Give the size of the write-ahead log."""
+        try:
+            return Path(f"{self.path}-wal").stat().st_size
+        except OSError:
+            return 0
+
+    def rescue_log(self) -> None:
+        """Notice that the write-ahead log was deleted: it is open still, so what it has goes into the database."""
+        with self.lock, translated(self.path):
+            if self._connection is None:
+                return
+            try:
+                status = Path(f"{self.path}-wal").stat()
+                there = (status.st_dev, status.st_ino)
+            except FileNotFoundError:
+                there = None
+            if self._log is not None and there != self._log:
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                self.close()
+                logger.warning("%s-wal was deleted; what it had was saved into the database", self.path)
+            else:
+                self._log = there
+
     def commits(self) -> int:
         """Give a number that grows with what this process commits."""
         with self.lock:
@@ -221,7 +256,7 @@ class Database:
     def close(self) -> None:
         """Close the connection; the next use opens it again."""
         with self.lock:
-            connection, self._connection = self._connection, None
+            connection, self._connection, self._log = self._connection, None, None
             if connection is None:
                 return
             if self.is_in_place():

@@ -28,6 +28,7 @@ from crackseg_tracker.store import locks
 
 FOLDER = "journal"
 SUFFIX = ".journal"
+FORMAT = 1
 #: Of records in memory, where no folder can be written: the oldest are dropped, and counted.
 MEMORY_BYTES = 32 * 1024 * 1024
 #: A batch of records is about so long: it is applied in one transaction, while others wait for the lock.
@@ -118,8 +119,8 @@ class JournalFile:
             return None
         first = None
         if locks.try_lock(descriptor) and os.fstat(descriptor).st_nlink:
-            first = unframed(_line_at(descriptor, 0))
-        if first is None:
+            first = _header(descriptor)
+        if first is None or first[1].get("format") != FORMAT:  # a later release's is left to that
             os.close(descriptor)
             return None
         return cls(path, descriptor, first[1])
@@ -245,12 +246,44 @@ def records(journal: Journal) -> Iterator[Record]:
         position = batch.next
 
 
+class Inspected(NamedTuple):
+    """What a journal looks like from outside."""
+
+    header: Any
+    records: int
+    size_bytes: int
+    owned: bool
+
+
+def inspect(path: Path) -> Inspected | None:
+    """Look at a journal that may be somebody's, and leave it as it is; None when it cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        owned = not locks.try_lock(descriptor)
+        locks.unlock(descriptor)
+        first = _header(descriptor)
+        if first is None:
+            return None
+        seen = JournalFile(path, descriptor, first[1])
+        return Inspected(first[1], sum(1 for _ in records(seen)), seen.end, owned)
+    finally:
+        os.close(descriptor)
+
+
 def files(folder: Path) -> list[Path]:
     """List the journals of a folder, oldest first."""
     try:
         return sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX))
     except OSError:
         return []
+
+
+def _header(descriptor: int) -> Record | None:
+    line = _line_at(descriptor, 0)
+    return unframed(line) if line.endswith(b"\n") else None
 
 
 def _line_at(descriptor: int, position: int) -> bytes:

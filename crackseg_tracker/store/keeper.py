@@ -13,11 +13,12 @@ import os
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from crackseg_tracker.errors import CatalogError
-from crackseg_tracker.store import journal, replay
+from crackseg_tracker.store import journal, locks, replay
 from crackseg_tracker.store.database import Database
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 #: How often commits are synced; a power loss takes at most this and the time of a sync.
 SYNC_SECONDS = 2.0
 OWNERLESS_SECONDS = 10.0
+#: Checkpoints keep the write-ahead log at some 8 MB, unless a reader holds on to an old state of it.
+LONGEST_LOG_BYTES = 64 * 1024 * 1024
+WARN_AGAIN_SECONDS = 600.0
 FIRST_PROBE_SECONDS, LAST_PROBE_SECONDS = 0.02, 0.5
 EXIT_SECONDS = 1.0
 
@@ -35,7 +39,9 @@ logger = logging.getLogger("crackseg_tracker")
 class _Charge:
     """What the keeper knows of a catalog."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
+        self.folders = {database.path.parent}
+        self.warned_of_log_at = float("-inf")
         self.synced = 0
         self.synced_at = time.monotonic()
         self.looked_at = float("-inf")
@@ -55,10 +61,12 @@ class Keeper:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def look_after(self, database: Database) -> None:
-        """Look after a catalog from now on, and replay what others left in its journal."""
+    def look_after(self, database: Database, folder: Path) -> None:
+        """Look after a catalog from now on, and replay what others left in journals beside it or in a folder."""
         with self._lock:
-            self._charges.setdefault(database, _Charge()).looked_at = float("-inf")
+            charge = self._charges.setdefault(database, _Charge(database))
+            charge.folders.add(folder)
+            charge.looked_at = float("-inf")
             self._wake.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="crackseg-tracker-keeper", daemon=True)
@@ -104,13 +112,34 @@ class Keeper:
         if time.monotonic() - charge.looked_at > OWNERLESS_SECONDS:
             charge.looked_at = time.monotonic()
             with suppress(CatalogError):
-                replay.replay_ownerless(database, [database.path.parent / journal.FOLDER])
+                replay.replay_ownerless(database, [folder / journal.FOLDER for folder in sorted(charge.folders)])
         if time.monotonic() - charge.synced_at >= SYNC_SECONDS:
             charge.synced_at = time.monotonic()
             commits = database.commits()
             if commits > charge.synced:
                 database.sync()
             charge.synced = commits
+            try:
+                database.check_in_place()
+                database.rescue_log()
+            except CatalogError as error:
+                database.fault = error  # the next write finds it, and is journaled
+            self._measure_log(database, charge)
+
+    def _measure_log(self, database: Database, charge: _Charge) -> None:
+        """Say who keeps the write-ahead log from being emptied."""
+        size = database.log_size()
+        if size > LONGEST_LOG_BYTES and time.monotonic() - charge.warned_of_log_at > WARN_AGAIN_SECONDS:
+            charge.warned_of_log_at = time.monotonic()
+            own = {os.getpid(): "this process"}
+            readers = [own.get(pid, f"process {pid}") for pid in locks.readers_of(database.path)]
+            logger.warning(
+                "%s-wal has grown to %d MB: it cannot be emptied while somebody reads an old state (%s); "
+                "end that query or close that program",
+                database.path,
+                size // 1_000_000,
+                ", ".join(readers) or "the system does not tell who",
+            )
 
 
 keeper = Keeper()

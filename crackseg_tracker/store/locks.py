@@ -8,6 +8,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Where SQLite's readers lock a write-ahead log's index (https://sqlite.org/walformat.html, "WAL locks").
+_FIRST_READ_LOCK, _LAST_READ_LOCK = 123, 127
+
 
 @contextmanager
 def creation_lock(catalog: Path) -> Generator[None]:
@@ -36,6 +39,18 @@ def creation_lock(catalog: Path) -> Generator[None]:
         os.close(descriptor)
 
 
+def unlock(descriptor: int) -> None:
+    """Let go of the lock."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 def try_lock(descriptor: int) -> bool:
     """Take the lock of a file that is open, unless somebody has it; it is held until the descriptor is closed."""
     try:
@@ -50,3 +65,22 @@ def try_lock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def readers_of(catalog: Path) -> list[int]:
+    """List the processes that are reading a catalog at this moment; [] where the system does not tell."""
+    try:
+        status = Path(f"{catalog}-shm").stat()
+        held = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return []
+    file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    readers: set[int] = set()
+    for line in held.splitlines():
+        # 12: POSIX  ADVISORY  READ 4711 fd:01:1234 124 124
+        fields = line.split()
+        if len(fields) != 8 or fields[3] != "READ" or fields[5] != file or not fields[7].isdigit():
+            continue
+        if int(fields[6]) <= _LAST_READ_LOCK and int(fields[7]) >= _FIRST_READ_LOCK:
+            readers.add(int(fields[4]))
+    return sorted(readers)

@@ -77,8 +77,11 @@ class Backlog:
     ) -> None:
         self.database = database
         self.is_open = False
+        #: Another catalog has taken the place of the experiment's: calls go there by way of the journal only.
+        self.is_detached = False
         self.error: Exception | None = None
         self.subject = subject
+        self.folder = folder
         self._header = header
         self._folders = [database.path.parent / journal.FOLDER, folder / journal.FOLDER]
         self._lock = threading.Lock()
@@ -170,11 +173,11 @@ class Backlog:
         return sum(r.source.dropped - r.noted for r in self._replays)
 
     def entries(self) -> list[Entry]:
-        """Give what is not in the catalog yet, in order."""
+        """Give what is not in the experiment's own catalog yet, in order."""
         with self._lock:
             found: list[Entry] = []
             for replay in self._replays:
-                position = replay.position
+                position = replay.source.start if self.is_detached else replay.position
                 while position < replay.source.end:
                     batch = replay.source.batch(position)
                     found += map(Entry, batch.records)
@@ -233,7 +236,9 @@ class Backlog:
             with self.database.lock, self._lock:
                 waiting = [replay for replay in self._replays if not replay.is_done]
                 if not waiting:
-                    if any(replay.experiment not in (None, self.subject.number) for replay in self._replays):
+                    number = self.database.rows("SELECT id FROM experiment WHERE uid = ?", (self.subject.uid,))
+                    self.is_detached = number != [(self.subject.number,)]
+                    if self.is_detached:
                         return None  # another catalog is in its place, where the trackers' numbers mean others
                     done, self._replays = self._replays, []
                     self.is_open, self.error, self.database.fault = False, None, None
@@ -302,7 +307,7 @@ class Recorder:
         self._synced = synced
         self._has_ended = False
         database.on_fork(self._after_fork)
-        keeper.look_after(database)
+        keeper.look_after(database, backlog.folder)
 
     def log(self, values: Mapping[str, Any], step: int | None) -> None:
         """Record one call of ``log_metrics``."""
@@ -449,7 +454,7 @@ class Recorder:
 
     def _known_attempt(self) -> Attempt:
         if self.attempt is None:
-            keeper.look_after(self._database)  # a forked child has no keeper yet
+            keeper.look_after(self._database, self.backlog.folder)  # a forked child has no keeper yet
             self.attempt = Attempt(self._begin())
         return self.attempt
 
@@ -471,8 +476,9 @@ class Recorder:
                 yield database.connection
         elif self.backlog.is_open:
             entries = self.backlog.entries()
-            with database.lock:
-                connection = sketch(database.connection, self._experiment)
+            with database.lock, translated(database.path):
+                former = database.former if self.backlog.is_detached else None
+                connection = sketch(former or database.connection, self._experiment)
             try:
                 for entry in entries:
                     self._apply(connection, entry.changes)

@@ -195,7 +195,7 @@ def _exists(connection: Connection, attempt: int | None) -> bool:
 
 def header_of(new: NewExperiment, config: configs.CapturedConfig | None) -> dict[str, Any]:
     """Give the first record of a journal: whose records they are, enough to make the experiment anew."""
-    return {"format": 1, "experiment": new._asdict(), "config": config, "pid": os.getpid()}
+    return {"format": journal.FORMAT, "experiment": new._asdict(), "config": config, "pid": os.getpid()}
 
 
 def find_or_create(connection: Connection, header: dict[str, Any]) -> int:

@@ -140,7 +140,7 @@ def test_csv_is_read_back(table: tuple[list[str], list[tuple[Any, ...]]]) -> Non
     for row, cells in zip(rows, read[1:], strict=True):
         for value, cell in zip(row, cells, strict=True):
             if not isinstance(value, str):
-                assert float(cell) == value or math.isnan(value)
+                assert type(value)(cell) == value or math.isnan(value)
             elif not CONTROLS.search(value.replace("\t", "")):
                 assert cell.removeprefix("'") == value.removeprefix("'")
 
