@@ -31,6 +31,8 @@ from statistics import fmean, median, quantiles
 from typing import Any, NamedTuple
 from unittest import mock
 
+import benchmark_questions
+
 from crackseg_tracker import Catalog, ExperimentTracker
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -548,6 +550,13 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
         *(reading, curve, lives),
     )
 }
+
+
+def _in_rows(work: Callable[[Bench], Iterator[tuple[Any, ...]]]) -> Callable[[Bench], Iterator[Row]]:
+    return lambda bench: (Row(*figures) for figures in work(bench))
+
+
+BENCHMARKS |= {one.__name__: _in_rows(one) for one in benchmark_questions.benchmarks()}
 
 # Peers: how each begins, and how it logs one call. The loop around them is the same for all.
 
