@@ -273,6 +273,18 @@ def ask_everything(catalog: Catalog, calling: Callable[[str], Traced]) -> Traced
     catalog.history("val/iou", one, start=3, stop=7)
     catalog.changes()
     catalog.trash()
+    catalog.schema()
+    calling("compare")
+    catalog.compare([one, two])
+    catalog.diff(one, two)
+    catalog.ablation(one, "model.encoder")
+    calling("statistics")
+    catalog.statistics("val/iou", "model.encoder")
+    catalog.statistics("val/iou", "config-without:seed", value="last", tags="paper")
+    catalog.test("val/iou", {"model.encoder": "resnet18"}, {"model.encoder": "swin-tiny"})
+    catalog.test("val/iou", "*-00000-s*", ["*-00001-s*"], paired_by="seed")
+    calling("duplicates")
+    catalog.duplicates()
     return calling("")
 
 

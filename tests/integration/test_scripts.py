@@ -21,7 +21,17 @@ def run(script: str, *arguments: object, status: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("script", ["fill_catalog.py", "find_artifacts.py", "leaderboard.py", "write_contract.py"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "compare_experiments.py",
+        "fill_catalog.py",
+        "find_artifacts.py",
+        "leaderboard.py",
+        "seed_statistics.py",
+        "write_contract.py",
+    ],
+)
 def test_help_shows_how_it_is_called(script: str) -> None:
     shown = run(script, "--help")
     assert f"python scripts/{script}" in shown
@@ -97,11 +107,33 @@ def test_artifacts_are_found(filled_catalog: Catalog) -> None:
     assert lines[-1].startswith("4 artifacts")
 
 
+def test_experiments_are_put_side_by_side(filled_catalog: Catalog) -> None:
+    one, other = (row.experiment_id for row in filled_catalog.best("val/iou", limit=2))
+    shown = run("compare_experiments.py", one, other, "--catalog", filled_catalog.path)
+    compared = filled_catalog.compare([one, other])
+    assert shown.strip() == str(compared).strip()
+    assert "seed" in shown
+    shown = run("compare_experiments.py", one, other, "--catalog", filled_catalog.path, "--diff")
+    assert shown.strip() == str(filled_catalog.diff(one, other)).strip()
+    assert "takes two" in run("compare_experiments.py", one, "--diff", status=2)
+
+
+def test_seeds_are_summed_up(filled_catalog: Catalog) -> None:
+    shown = run("seed_statistics.py", "val/iou", "--catalog", filled_catalog.path, "--limit", 3).splitlines()
+    assert len([line for line in shown[1:] if line.split()[0] in "12345"]) == 3
+    shown = run("seed_statistics.py", "val/iou", "--catalog", filled_catalog.path, "--by", "model.encoder").splitlines()
+    [column] = filled_catalog.sql("SELECT count(DISTINCT value) FROM params WHERE name = 'model.encoder'").rows
+    assert len(shown) == 1 + column[0]
+    assert all("model.encoder=" in line for line in shown[1:])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("leaderboard.py", "val/iuo"), "did you mean 'val/iou'"),
         (("find_artifacts.py", "--status", "complete"), "did you mean 'completed'"),
+        (("compare_experiments.py", "nowhere", "neither"), "no experiment 'nowhere'"),
+        (("seed_statistics.py", "val/iou", "--by", "model.encodr"), "did you mean 'model.encoder'"),
     ],
 )
 def test_a_mistake_is_explained(filled_path: Path, arguments: tuple[str, ...], said: str) -> None:
