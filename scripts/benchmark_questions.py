@@ -64,7 +64,7 @@ def questions(bench: Any) -> Iterator[Figures]:
     raw = sqlite3.connect(paths[large])
     with Catalog(paths[large]) as catalog, Catalog(paths[small]) as other:
         asked = _questions(catalog)
-        few = bench.size(201, 51)
+        few = bench.size(51, 21)
         for work, (by_hand, ours) in asked.items():
             sides = bench.taking_turns(few, raw=_silent(by_hand, raw), ours=_silent(ours, catalog))
             yield f"{work} of {large:,}", sides["raw"], sides["ours"], "s", 2.0, False
@@ -73,7 +73,7 @@ def questions(bench: Any) -> Iterator[Figures]:
             yield f"{work}: {large:,} experiments (raw: ours of {small:,})", sides["raw"], sides[
                 "ours"
             ], "s", 2.0, False
-        some = bench.size(9, 3)
+        some = bench.size(7, 3)
         sides = bench.taking_turns(
             some, raw=_silent(_everything, raw), ours=_silent(lambda c: list(c.experiments()), catalog)
         )
