@@ -15,6 +15,10 @@ CONTRACT_VERSION = 2
 # In metric_bests, likely() only makes an expression of a column: SQLite merges the three parts in the order of their
 # indexes, without sorting them all, only when none of them is a bare column where another is an expression.
 
+# leaderboard: a condition on the metric goes into the window's partition, so the bests of that metric are read and
+# ranked (10 ms for 2,000 experiments), whatever the condition on the rank. The first ten alone are cheaper from
+# metric_bests in order of value, which reads ten. A rank by counting the better ones took a second.
+
 # NaN is stored as NULL, and 9e999 is SQLite's way to write infinity.
 _FINITE = "abs(value) < 9e999"
 
