@@ -47,7 +47,8 @@ BEST = "SELECT * FROM metric_bests WHERE metric = 'val/iou' ORDER BY value DESC 
 COMPARED = (
     f"{EXPERIMENT} AND e.id IN ({{0}})",
     "SELECT experiment, tag FROM experiment_tag WHERE experiment IN ({0})",
-    "SELECT experiment, name, type, text FROM param WHERE experiment IN ({0})",
+    "SELECT experiment, name, type, text FROM param WHERE experiment IN ({0}) AND name IN (SELECT name FROM param "
+    "WHERE experiment IN ({0}) GROUP BY name HAVING count(DISTINCT text) > 1 OR count(*) < 10)",
     "SELECT s.experiment, n.name, n.mode, s.best_max, s.best_min, s.last_value FROM metric_summary AS s "
     "JOIN metric_name AS n ON n.id = s.metric WHERE s.experiment IN ({0})",
     "SELECT experiment, artifact_id, artifact_type, path FROM artifact WHERE experiment IN ({0}) ORDER BY id",
