@@ -199,7 +199,9 @@ def mean(values: Sequence[float]) -> float:
     try:
         average = math.fsum(values) / len(values)
     except OverflowError:
-        average = math.fsum(value / len(values) for value in values)
+        # A power of two divides exactly, and n values so divided sum up to the largest at most.
+        scale = 2.0 ** (len(values) - 1).bit_length()
+        average = math.fsum(value / scale for value in values) * (scale / len(values))
     return min(max(average, min(values)), max(values))
 
 
