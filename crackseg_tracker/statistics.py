@@ -189,7 +189,7 @@ def summarize(
     if n == 0:
         return Summary(0, None, None, None, None, None, _too_few(0))
     average = mean(ordered)
-    middle = ordered[n // 2] if n % 2 else ordered[n // 2 - 1] / 2 + ordered[n // 2] / 2
+    middle = mean(ordered[(n - 1) // 2 : n // 2 + 1])
     interval = bootstrap_interval(ordered, confidence, resamples, random_seed)
     return Summary(n, average, sd(ordered), middle, ordered[0], ordered[-1], interval)
 
