@@ -1,0 +1,192 @@
+"""What a power loss can take: commits that no sync followed. The syncs are counted, and the log is bounded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from faults.test_crash import _strace_or_skip as strace_or_skip
+
+from crackseg_tracker import ExperimentTracker
+from crackseg_tracker.store import keeper, locks
+from crackseg_tracker.store.database import Database
+
+NewTracker = Callable[..., ExperimentTracker]
+Eventually = Callable[[Callable[[], bool]], None]
+
+
+@pytest.fixture
+def syncs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the log was synced."""
+    times: list[float] = []
+    sync = Database.sync
+
+    def counted(self: Database) -> None:
+        sync(self)
+        times.append(time.monotonic())
+
+    monkeypatch.setattr(Database, "sync", counted)
+    return times
+
+
+def test_what_is_committed_is_synced_within_five_seconds(
+    new_tracker: NewTracker, syncs: list[float], eventually: Eventually
+) -> None:
+    """Promise 2: off the training thread, whether or not more is logged."""
+    tracker = new_tracker()
+    for round_ in range(2):
+        done = len(syncs)
+        committed = time.monotonic()
+        tracker.log_metrics({"x": float(round_)})
+        eventually(lambda done=done: len(syncs) > done)
+        assert syncs[-1] - committed < 5
+
+
+def test_nothing_new_is_not_synced(new_tracker: NewTracker, syncs: list[float], eventually: Eventually) -> None:
+    """Promise 2: an idle process leaves the disk alone."""
+    tracker = new_tracker()
+    tracker.log_metrics({"x": 1.0})
+    eventually(lambda: len(syncs) > 0)
+    done = len(syncs)
+    time.sleep(2 * keeper.SYNC_SECONDS + 0.5)
+    assert len(syncs) <= done + 1
+
+
+@pytest.mark.parametrize("end", ["complete_experiment", "abort_experiment", "fail_experiment"])
+def test_an_end_is_synced_before_it_returns(new_tracker: NewTracker, syncs: list[float], end: str) -> None:
+    """Promise 2: a finished experiment is always synced."""
+    tracker = new_tracker()
+    tracker.start_experiment()
+    before = time.monotonic()
+    getattr(tracker, end)(*(["boom"] if end == "fail_experiment" else []))
+    assert any(before <= moment <= time.monotonic() for moment in syncs)
+
+
+_LIFE = """
+import os, sys
+from crackseg_tracker import ExperimentTracker
+tracker = ExperimentTracker(sys.argv[1], "victim", catalog=sys.argv[2], durability=sys.argv[3])
+tracker.start_experiment()
+os.write(1, b"begin\\n")
+for step in range(20):
+    tracker.log_metrics({"x": float(step)})
+os.write(1, b"logged\\n")
+tracker.complete_experiment()
+os.write(1, b"ended\\n")
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(("durability", "least", "most"), [("normal", 0, 6), ("full", 20, 60)])
+def test_syncs_as_the_system_sees_them(
+    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, durability: str, least: int, most: int
+) -> None:
+    """Promise 2: "full" syncs the log at every call; "normal" does not, but does at the end, whatever the mode."""
+    strace = strace_or_skip()
+    with new_tracker("first"):
+        pass
+    trace = tmp_path / "trace"
+    subprocess.run(
+        [
+            *(strace, "-f", "-qq", "-y", "-o", str(trace), "-e", "trace=fsync,fdatasync,write"),
+            *(sys.executable, "-c", _LIFE, str(tmp_path / "victim"), str(catalog_path), durability),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    lines = trace.read_text().splitlines()
+    begin, logged, ended = (
+        next(i for i, line in enumerate(lines) if f'"{word}' in line) for word in ("begin", "logged", "ended")
+    )
+
+    def syncs_of_the_log(first: int, last: int) -> int:
+        return sum("sync(" in line and "catalog.db-wal" in line for line in lines[first:last])
+
+    assert least <= syncs_of_the_log(begin, logged) <= most
+    assert syncs_of_the_log(logged, ended) >= 1
+
+
+def test_the_log_stays_bounded(new_tracker: NewTracker, catalog_path: Path) -> None:
+    """Promise 12: checkpoints keep up with a writer in a tight loop, with the keeper beside it."""
+    tracker = new_tracker()
+    for step in range(12_000):
+        tracker.log_metrics({"x": float(step), "y": 1.0, "z": 2.0})
+    assert Path(f"{catalog_path}-wal").stat().st_size < 20_000_000
+
+
+_READER = """
+import os, sqlite3, sys
+connection = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True, isolation_level=None)
+connection.execute("BEGIN")
+connection.execute("SELECT count(*) FROM experiment").fetchall()
+os.write(1, b"r")
+sys.stdin.read()
+"""
+
+
+def test_who_pins_the_log_is_named(
+    new_tracker: NewTracker,
+    catalog_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    eventually: Eventually,
+) -> None:
+    """Promise 12: a foreign reader that holds on to an old state is named once, and is no fault."""
+    if not Path("/proc/locks").exists():
+        pytest.skip("this system does not tell who holds a lock")
+    monkeypatch.setattr(keeper, "LONGEST_LOG_BYTES", 100_000)
+    tracker = new_tracker()
+    tracker.log_metrics({"x": 0.0})
+    reader = subprocess.Popen(
+        [sys.executable, "-c", _READER, str(catalog_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with closing(reader.stdout) as out:  # type: ignore[type-var]
+        assert out is not None
+        assert out.read(1) == b"r"
+        try:
+            if reader.pid not in locks.readers_of(catalog_path):
+                pytest.skip("the locks of other processes are not shown here")
+            for step in range(1, 400):
+                tracker.log_metrics({"x": float(step)})
+            # Other tests' catalogs, which this process looks after too, are as long as that.
+            eventually(lambda: any(f"{catalog_path}-wal" in m and "emptied" in m for m in caplog.messages))
+            assert f"process {reader.pid}" in caplog.text
+            assert not tracker.metadata.degraded
+        finally:
+            reader.kill()
+            reader.wait(30)
+            assert reader.stdin is not None
+            reader.stdin.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_of_multiprocessing_keeps_what_it_buffered(tmp_path: Path, catalog_path: Path) -> None:
+    """Promise 1: it leaves by os._exit, without the interpreter's end."""
+    script = """
+import multiprocessing, sys
+from crackseg_tracker import ExperimentTracker, Catalog
+def work():
+    tracker = ExperimentTracker(sys.argv[1], "child", catalog=sys.argv[2], durability="buffered")
+    for step in range(100):
+        tracker.log_metrics({"x": float(step)})
+context = multiprocessing.get_context("fork")
+child = context.Process(target=work)
+child.start()
+child.join()
+print(Catalog(sys.argv[2]).sql("SELECT count(*) FROM metrics").rows[0][0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "child"), str(catalog_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == "100", done.stderr
