@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from crackseg_tracker.results import Result
 from crackseg_tracker.rows import ParamValue, param_value
 
-#: The params of one experiment: name, and the type and exact text of its value.
-TypedParams = Mapping[str, tuple[str, str]]
+#: The params of one experiment: name, and "type:text" of its value, exact.
+TypedParams = Mapping[str, str]
 
 
 class ComparedRow(NamedTuple):
@@ -101,13 +101,14 @@ class DuplicateRow(NamedTuple):
     ignored_params: Mapping[str, ParamValue]
 
 
-def value_of(kind: str, text: str) -> ParamValue:
+def value_of(typed: str) -> ParamValue:
     """Give a param's value as Python has it; null is "null", for None is what an experiment lacks.
 
     Example:
-        >>> [value_of("float", "0.1"), value_of("bool", "true"), value_of("str", "adam"), value_of("null", "null")]
-        [0.1, True, 'adam', 'null']
+        >>> [value_of("float:0.1"), value_of("bool:true"), value_of("str:a:b"), value_of("null:null")]
+        [0.1, True, 'a:b', 'null']
     """
+    kind, text = typed.split(":", 1)
     value = param_value(kind, text)
     return text if value is None else value
 
@@ -116,7 +117,7 @@ def differing(params: Iterable[TypedParams]) -> list[str]:
     """Name the params that are not the same in all experiments, sorted. 1, 1.0, "1" and true are different.
 
     Example:
-        >>> differing([{"lr": ("int", "1"), "seed": ("int", "7")}, {"lr": ("float", "1.0"), "seed": ("int", "7")}])
+        >>> differing([{"lr": "int:1", "seed": "int:7"}, {"lr": "float:1.0", "seed": "int:7"}])
         ['lr']
     """
     several = list(params)
@@ -126,7 +127,7 @@ def differing(params: Iterable[TypedParams]) -> list[str]:
 
 def chosen(params: TypedParams, names: Iterable[str]) -> dict[str, ParamValue]:
     """Give the values of some params, as far as the experiment has them."""
-    return {name: value_of(*params[name]) for name in names if name in params}
+    return {name: value_of(params[name]) for name in names if name in params}
 
 
 def side_by_side(
@@ -153,7 +154,7 @@ def params_side_by_side(ids: Sequence[str], params: Sequence[TypedParams]) -> Re
     """Make the table of the params that differ between experiments."""
     names = differing(params)
     cells = {
-        (name,): {one: value_of(*has[name]) for one, has in zip(ids, params, strict=True) if name in has}
+        (name,): {one: value_of(has[name]) for one, has in zip(ids, params, strict=True) if name in has}
         for name in names
     }
     return side_by_side(["param"], ids, cells)
@@ -180,7 +181,7 @@ def groups_of(params: Mapping[int, TypedParams]) -> dict[int, list[int]]:
     """Put experiments with equal params together, under the first of them.
 
     Example:
-        >>> groups_of({1: {"lr": ("float", "0.1")}, 2: {"lr": ("float", "0.2")}, 3: {"lr": ("float", "0.1")}})
+        >>> groups_of({1: {"lr": "float:0.1"}, 2: {"lr": "float:0.2"}, 3: {"lr": "float:0.1"}})
         {1: [1, 3], 2: [2]}
     """
     first: dict[tuple[Any, ...], int] = {}

@@ -58,8 +58,8 @@ class Comparisons(OpenCatalog):
         if len(chosen) < 2:
             raise InvalidValueError(f"compare takes at least two experiments; this is {chosen}")
         with self._reading() as connection, reading.one_state(connection):
-            names = {self._experiment_number(connection, one): one for one in chosen}
-            numbers = list(names)
+            numbers = self._experiment_numbers(connection, chosen)
+            names = dict(zip(numbers, chosen, strict=True))
             rows = {row[0]: row[1:] for row in comparing.compared(connection, numbers)}
             params = comparing.params(connection, numbers)
             metrics = comparing.metrics(connection, numbers)
@@ -90,7 +90,7 @@ class Comparisons(OpenCatalog):
         """
         ids = [values.checked_text(one, "experiment_id") for one in (a, b)]
         with self._reading() as connection, reading.one_state(connection):
-            numbers = [self._experiment_number(connection, one) for one in ids]
+            numbers = self._experiment_numbers(connection, ids)
             params = comparing.params(connection, numbers)
             one, other = (comparing.environment(connection, number) for number in numbers)
         return Difference(
@@ -216,12 +216,12 @@ class Comparisons(OpenCatalog):
 
 def _equal(params: compare.TypedParams) -> list[Condition]:
     """Want the same values, of as many params as are worth a condition."""
-    known = [(name, compare.value_of(kind, text)) for name, (kind, text) in params.items() if kind in _COMPARABLE]
+    known = [(name, compare.value_of(typed)) for name, typed in params.items() if typed.startswith(_COMPARABLE)]
     usable = [(name, value) for name, value in known if value == value and len(str(value)) < 1000]
     return [Compared(ParamField(name), "=", (value,)) for name, value in usable[:_NARROWING]]
 
 
-_COMPARABLE = frozenset(["str", "int", "float", "bool"])
+_COMPARABLE = ("str:", "int:", "float:", "bool:")
 
 
 def _told_apart_by(connection: Connection, experiments: list[Completed], ignores: tuple[str, ...]) -> list[Completed]:

@@ -295,7 +295,7 @@ def _pairing(connection: Connection, paired_by: str, sides: Sequence[_Side]) -> 
                 f"paired_by {paired_by!r} may mean {' or '.join(map(repr, names))} of {members[number]}; give one"
             )
         if names:
-            keys[members[number]] = compare.value_of(*has[names[0]])
+            keys[members[number]] = compare.value_of(has[names[0]])
     if members and not keys:
         raise NotFoundError(
             f"no param {paired_by!r} to pair by in these groups; {suggestion(paired_by, sorted(known))}"

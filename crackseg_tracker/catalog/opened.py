@@ -14,7 +14,7 @@ from crackseg_tracker.catalog.arguments import suggestion
 from crackseg_tracker.catalog.conditions import experiment_conditions, fields_of, order_terms
 from crackseg_tracker.errors import InvalidValueError, NotFoundError
 from crackseg_tracker.filters import ColumnField, Condition, Field, MetricField, Order, ParamField
-from crackseg_tracker.store import filtering, reading
+from crackseg_tracker.store import comparing, filtering, reading
 from crackseg_tracker.store.database import keep_for_ever, open_for_reading, translated
 
 
@@ -118,3 +118,7 @@ class OpenCatalog:
             known = reading.column(connection, "SELECT experiment_id FROM experiment WHERE deleted_at IS NULL")
             raise NotFoundError(f"no experiment {experiment_id!r} in {self.path}; {suggestion(experiment_id, known)}")
         return found[0]
+
+    def _experiment_numbers(self, connection: sqlite3.Connection, experiment_ids: Sequence[str]) -> list[int]:
+        known = comparing.numbers(connection, experiment_ids)
+        return [known.get(one) or self._experiment_number(connection, one) for one in experiment_ids]

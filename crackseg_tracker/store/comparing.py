@@ -70,17 +70,27 @@ def compared(connection: Connection, numbers: Sequence[int]) -> list[tuple[Any, 
     return [(*row[:11], bool(row[11]), tuple(json.loads(row[12])), *row[13:]) for row in rows]
 
 
-def params(
-    connection: Connection, numbers: Sequence[int], names: Sequence[str] = ()
-) -> dict[int, dict[str, tuple[str, str]]]:
-    """Give type and text of the params of some experiments; of all names unless some are given."""
-    found: dict[int, dict[str, tuple[str, str]]] = {number: {} for number in numbers}
+def numbers(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, int]:
+    """Give the numbers of the living experiments among these ids."""
+    return dict(
+        connection.execute(
+            f"SELECT experiment_id, id FROM experiment WHERE experiment_id IN {_THESE} AND deleted_at IS NULL",
+            (json.dumps(experiment_ids),),
+        ).fetchall()
+    )
+
+
+def params(connection: Connection, numbers: Sequence[int], names: Sequence[str] = ()) -> dict[int, dict[str, str]]:
+    """Give "type:text" of the params of some experiments, in their order; of all names unless some are given."""
     condition = f" AND p.name IN {_THESE}" if names else ""
-    sql = f"SELECT p.experiment, p.name, p.type, p.text FROM param AS p WHERE p.experiment IN {_THESE}{condition}"
-    parameters = [json.dumps(numbers), *([json.dumps(names)] if names else [])]
-    for experiment, name, kind, text in connection.execute(sql, parameters):
-        found[experiment][name] = (kind, text)
-    return found
+    # An object for each experiment, taken apart in C: a row for each param costs half as much again.
+    rows = connection.execute(
+        "SELECT n.value, (SELECT json_group_object(p.name, p.type || ':' || p.text) FROM param AS p "
+        f"WHERE p.experiment = n.value{condition}) FROM json_each(?) AS n ORDER BY n.key",
+        [*([json.dumps(names)] if names else []), json.dumps(numbers)],
+    )
+    decode = json.JSONDecoder().decode
+    return {number: decode(encoded) for number, encoded in rows}
 
 
 def metrics(connection: Connection, numbers: Sequence[int]) -> list[tuple[int, str, str, float | None, float | None]]:
