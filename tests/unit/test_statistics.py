@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from crackseg_tracker.statistics import (
@@ -200,6 +200,8 @@ def test_a_summary_lies_within_the_values(values: list[float]) -> None:
 
 
 @unhurried
+@example(5e-324, 2)
+@example(1.7e308, 4)
 @given(anything, st.integers(1, 50))
 def test_constant_values_have_no_spread(value: float, n: int) -> None:
     found = summarize([value] * n)
