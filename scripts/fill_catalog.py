@@ -40,10 +40,11 @@ ENDS = (
     ("completed", "", 86),
     ("failed", "FloatingPointError: the loss became nan", 5),
     ("failed", "torch.cuda.OutOfMemoryError: CUDA out of memory", 3),
-    ("aborted", "KeyboardInterrupt", 3),
-    ("running", "", 2),
+    ("aborted", "KeyboardInterrupt", 5),
     ("created", "", 1),
 )
+#: The last experiments are still running: a few, however many there were.
+RUNNING = 4
 #: A param's name and its values with what each is worth in IoU.
 PARAMS: tuple[tuple[str, dict[Any, float]], ...] = (
     ("model.encoder", {"resnet18": -0.03, "resnet34": 0.0, "efficientnet-b2": 0.015, "swin-tiny": 0.03}),
@@ -169,6 +170,8 @@ class _Filler:
         self.has_curves = int((number + 1) * size.curves) > int(number * size.curves)
         ends = ENDS[:-1] if self.has_curves else ENDS
         [(self.status, self.message, _)] = self.random.choices(ends, [end[2] for end in ends])
+        if index >= max(1, size.experiments - RUNNING):
+            self.status, self.message = "running", ""
         self.quality = self.design.quality + self.random.gauss(0, 0.008)
         self.folder = f"outputs/{self.design.project}/{self.design.name}/seed-{index % SEEDS}"
 
