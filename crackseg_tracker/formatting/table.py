@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from crackseg_tracker.formatting.columns import Rows, human_columns
@@ -11,6 +12,7 @@ from crackseg_tracker.formatting.text import cut, display_width, neutral
 Paint = Callable[[str, str | None], str]
 
 _NARROWEST = 8
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 def as_table(columns: Sequence[str], rows: Rows, width: int | None = None, paint: Paint | None = None) -> str:
@@ -19,8 +21,8 @@ def as_table(columns: Sequence[str], rows: Rows, width: int | None = None, paint
     Args:
         columns: Names.
         rows: As long as there are columns.
-        width: At most so many cells. Texts are shortened with "…", numbers never; where not even that fits, each row
-            becomes a block of lines, a value on each.
+        width: At most so many cells. Texts are shortened with "…", numbers and times never; where not even that fits,
+            each row becomes a block of lines, a value on each.
         paint: Puts colours around a padded text of a column.
 
     Example:
@@ -34,7 +36,8 @@ def as_table(columns: Sequence[str], rows: Rows, width: int | None = None, paint
     widths = [max(map(display_width, column), default=0) for column in cells]
     if width is not None:
         full = [max(display_width(head), cell) for head, cell in zip(heads, widths, strict=True)]
-        least = [w if number else min(w, _NARROWEST) for w, number in zip(widths, numeric, strict=True)]
+        rigid = [number or _are_times(column) for number, column in zip(numeric, cells, strict=True)]
+        least = [w if stiff else min(w, _NARROWEST) for w, stiff in zip(widths, rigid, strict=True)]
         least = [max(low, min(f, _NARROWEST)) for low, f in zip(least, full, strict=True)]
         fitted = _fitted(full, least, width - 2 * (len(columns) - 1))
         if fitted is None:
@@ -54,6 +57,10 @@ def as_table(columns: Sequence[str], rows: Rows, width: int | None = None, paint
             texts = [paint(texts[0], None), *(paint(text, columns[index]) for text in texts[1:])]
         padded.append(texts)
     return "\n".join(line if paint else line.rstrip() for line in map("  ".join, zip(*padded, strict=True)))
+
+
+def _are_times(texts: Sequence[str]) -> bool:
+    return any(texts) and all(not text or _TIME.fullmatch(text) for text in texts)
 
 
 def _fitted(full: list[int], least: list[int], available: int) -> list[int] | None:

@@ -102,6 +102,13 @@ def test_long_texts_are_cut_and_numbers_never() -> None:
     ]
 
 
+def test_times_are_cut_as_little_as_numbers() -> None:
+    rows = [("20261124-105424-all-mlp-dice", "val/iou=0.123456, val/dice=0.2", "2026-11-24T10:54:24.123456+00:00")]
+    line = as_table(["id", "best", "created_at"], rows, width=50).split("\n")[1]
+    assert len(line) <= 50
+    assert line.endswith("  2026-11-24T10:54:24Z")
+
+
 def test_headings_are_painted_and_lines_still_aligned() -> None:
     text = as_table(["id", "n"], [("a", 1), ("long", 22)], paint=lambda text, column: f"<{column}:{text}>")
     assert text.split("\n") == ["<None:id  >  <None: n>", "<id:a   >  <n: 1>", "<id:long>  <n:22>"]

@@ -1,0 +1,111 @@
+"""What a shell offers for a word: ids, metrics, tags, projects of the catalog.
+
+A completion must never break the line that is typed: whatever is wrong with the catalog, nothing is offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from crackseg_tracker.errors import TrackerError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_MOST = 200
+
+
+def ids(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """Offer experiments, newest first, and the words with an @."""
+    if beginning.startswith("@best:"):
+        return _items([(f"@best:{item.value}", item.help) for item in metrics(ctx, _, beginning[6:])])
+    found = _asked(
+        ctx,
+        "SELECT experiment_id, experiment_name || ', ' || status FROM experiments "
+        "WHERE substr(experiment_id, 1, ?) = ? ORDER BY experiment_number DESC LIMIT ?",
+        beginning,
+    )
+    special = [("@latest", "the experiment made last"), ("@best:", "the best by a metric")]
+    return _items([*found, *(word for word in special if beginning and word[0].startswith(beginning))])
+
+
+def trashed(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """Offer what is in the trash, last deleted first."""
+    from crackseg_tracker import Catalog
+
+    try:
+        with Catalog(ctx.params.get("catalog")) as catalog:
+            found = [(row.experiment_id, row.deleted_at) for row in catalog.trash()]
+    except (TrackerError, OSError):
+        return []
+    return _items([one for one in found if one[0].startswith(beginning)][:_MOST])
+
+
+def metrics(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """Offer metric names."""
+    sql = "SELECT metric, mode FROM metric_names WHERE substr(metric, 1, ?) = ? ORDER BY 1 LIMIT ?"
+    return _items(_asked(ctx, sql, beginning))
+
+
+def tags(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """Offer tags of experiments."""
+    sql = "SELECT DISTINCT tag, '' FROM experiment_tags WHERE substr(tag, 1, ?) = ? ORDER BY 1 LIMIT ?"
+    return _items(_asked(ctx, sql, beginning))
+
+
+def artifact_tags(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """Offer tags of artifacts."""
+    sql = "SELECT DISTINCT tag, '' FROM artifact_tags WHERE substr(tag, 1, ?) = ? ORDER BY 1 LIMIT ?"
+    return _items(_asked(ctx, sql, beginning))
+
+
+def artifact_types(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """Offer types of artifacts."""
+    sql = "SELECT DISTINCT artifact_type, '' FROM artifacts WHERE substr(artifact_type, 1, ?) = ? ORDER BY 1 LIMIT ?"
+    return _items(_asked(ctx, sql, beginning))
+
+
+def params(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """Offer names of params."""
+    sql = "SELECT DISTINCT name, '' FROM params WHERE substr(name, 1, ?) = ? ORDER BY 1 LIMIT ?"
+    return _items(_asked(ctx, sql, beginning))
+
+
+def projects(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """Offer projects."""
+    sql = "SELECT DISTINCT project, '' FROM experiments WHERE substr(project, 1, ?) = ? ORDER BY 1 LIMIT ?"
+    return _items(_asked(ctx, sql, beginning))
+
+
+def views(_: click.Context, __: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """Offer views."""
+    from crackseg_tracker.schema.views import VIEWS
+
+    return _items([(name, "") for name in VIEWS if name.startswith(beginning) and not name.startswith("_")])
+
+
+def files(_: click.Context, __: click.Parameter, beginning: str) -> list[CompletionItem]:
+    """Leave it to the shell to offer files."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(beginning, type="file")]
+
+
+def _asked(ctx: click.Context, sql: str, beginning: str) -> list[tuple[str, str | None]]:
+    from crackseg_tracker import Catalog
+
+    try:
+        with Catalog(ctx.params.get("catalog")) as catalog:
+            return [(row[0], row[1]) for row in catalog.sql(sql, (len(beginning), beginning, _MOST))]
+    except (TrackerError, OSError):
+        return []
+
+
+def _items(found: Sequence[tuple[str, str | None]]) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    # A name with a line end or an escape would be lines of their own to the shell, or worse.
+    return [CompletionItem(word, help=hint or None) for word, hint in found if word.isprintable()]

@@ -1,0 +1,266 @@
+"""The commands that look."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from crackseg_tracker.cli import completion
+from crackseg_tracker.cli.options import (
+    Filters,
+    catalog_option,
+    experiment_argument,
+    filter_options,
+    limit_options,
+    metric_argument,
+    offset_option,
+    output_options,
+)
+from crackseg_tracker.cli.output import Output
+
+if TYPE_CHECKING:
+    from crackseg_tracker import Catalog, Result
+    from crackseg_tracker.rows import ArtifactRow
+
+DIGEST_STATES = ("hashed", "pending", "missing", "unreadable")
+MODES = click.Choice(["max", "min"])
+
+
+@click.command("list")
+@catalog_option
+@filter_options()
+@click.option(
+    "--sort",
+    multiple=True,
+    metavar="FIELD",
+    help="By a column, metric or param; -iou: descending. Given more than once: then by.",
+)
+@limit_options(None)
+@offset_option
+@output_options
+def list_command(
+    catalog: str | None, filters: Filters, sort: tuple[str, ...], limit: int | None, offset: int, output: Output
+) -> None:
+    """List experiments.
+
+    A table has a few columns of each; every other format has all of them.
+    """
+    from crackseg_tracker.rows import ExperimentRow
+
+    output.answer(
+        catalog,
+        ExperimentRow._fields,
+        lambda opened: opened.experiments(**filters(opened), order_by=list(sort) or None, limit=limit, offset=offset),
+        ("experiment_id", "status", "best_metrics", "tags", "created_at"),
+    )
+
+
+@click.command("best")
+@catalog_option
+@metric_argument()
+@click.option("--mode", type=MODES, help="Which is better; default: as defined for the metric.")
+@filter_options()
+@limit_options(10)
+@output_options
+def best_command(
+    catalog: str | None, metric: str, mode: Any, filters: Filters, limit: int | None, output: Output
+) -> None:
+    """Rank experiments by their best value of a metric."""
+    from crackseg_tracker.rows import BestRow
+
+    output.answer(
+        catalog,
+        BestRow._fields,
+        lambda opened: opened.best(metric, mode, limit or None, **filters(opened)),
+        ("experiment_id", "experiment_name", "value", "step", "source", "status"),
+    )
+
+
+@click.command("artifacts")
+@catalog_option
+@click.option(
+    "--type",
+    "artifact_type",
+    multiple=True,
+    metavar="TYPE",
+    shell_complete=completion.artifact_types,
+    help="Of a type: checkpoint, metrics, visualization, ...",
+)
+@click.option("--tag", "tags", multiple=True, metavar="TAG", shell_complete=completion.artifact_tags, help="All tags.")
+@click.option(
+    "--any-tag", "any_tags", multiple=True, metavar="TAG", shell_complete=completion.artifact_tags, help="Any of them."
+)
+@click.option(
+    "--no-tag", "no_tags", multiple=True, metavar="TAG", shell_complete=completion.artifact_tags, help="None of them."
+)
+@click.option("--id", "artifact_id", multiple=True, metavar="PATTERN", help="By id; * stands for any characters.")
+@click.option("--path", multiple=True, metavar="PATTERN", help="By path, as given or absolute; * likewise.")
+@click.option(
+    "--digest-state", multiple=True, type=click.Choice(DIGEST_STATES), help="By what became of the file's digest."
+)
+@click.option("--experiment", multiple=True, metavar="ID", shell_complete=completion.ids, help="Of an experiment.")
+@click.option(
+    "--experiment-tag",
+    "experiment_tags",
+    multiple=True,
+    metavar="TAG",
+    shell_complete=completion.tags,
+    help="Of experiments with all of these tags.",
+)
+@filter_options("tags", "any_tags", "no_tags", "experiment_id")
+@limit_options(None)
+@offset_option
+@output_options
+def artifacts_command(
+    catalog: str | None,
+    experiment: tuple[str, ...],
+    filters: Filters,
+    limit: int | None,
+    offset: int,
+    output: Output,
+    **own_filters: tuple[str, ...],
+) -> None:
+    """List artifacts of all experiments.
+
+    The options from --project on choose by the experiments that the artifacts belong to.
+    """
+    from crackseg_tracker.rows import ArtifactRow
+
+    own: Any = {name: list(words) for name, words in own_filters.items() if words}
+
+    def question(opened: Catalog) -> Result[ArtifactRow]:
+        if experiment:
+            own["experiment_id"] = [opened.resolve(one) for one in experiment]
+        return opened.artifacts(**own, **cast(Any, filters(opened)), limit=limit, offset=offset)
+
+    selection = ("experiment_id", "artifact_id", "artifact_type", "path", "size_bytes", "tags")
+    output.answer(catalog, ArtifactRow._fields, question, selection)
+
+
+@click.command("tags")
+@catalog_option
+@output_options
+def tags_command(catalog: str | None, output: Output) -> None:
+    """List tags with how often they are used."""
+    from crackseg_tracker.rows import TagRow
+
+    output.answer(catalog, TagRow._fields, lambda opened: opened.tags())
+
+
+@click.command("history")
+@catalog_option
+@experiment_argument()
+@metric_argument("metrics", many=True)
+@click.option("--start", type=click.IntRange(min=0), default=0, metavar="STEP", help="First step.")
+@click.option("--stop", type=click.IntRange(min=0), metavar="STEP", help="The step before which to stop.")
+@output_options
+def history_command(
+    catalog: str | None, experiment: str, metrics: tuple[str, ...], start: int, stop: int | None, output: Output
+) -> None:
+    """Give the curves of metrics of one experiment."""
+    from crackseg_tracker import Catalog
+
+    with Catalog(catalog) as opened:
+        points = opened.history(list(metrics), opened.resolve(experiment), start=start, stop=stop)
+        output.show(points, ("step", "value") if len(metrics) == 1 else ("metric", "step", "value"))
+
+
+@click.command("changes")
+@catalog_option
+@click.option("--since", metavar="WHEN", help="Since: 30m, 12h, 2d, 1w ago, or ISO 8601.")
+@click.option("--experiment", metavar="ID", shell_complete=completion.ids, help="Of one experiment.")
+@click.option(
+    "--subject",
+    multiple=True,
+    type=click.Choice(["tag", "description", "name", "id", "artifact", "experiment", "status"]),
+    help="Of one kind.",
+)
+@limit_options(None)
+@output_options
+def changes_command(
+    catalog: str | None,
+    since: str | None,
+    experiment: str | None,
+    subject: tuple[str, ...],
+    limit: int | None,
+    output: Output,
+) -> None:
+    """List who changed what, newest first."""
+    from crackseg_tracker.cli.parsing import moment
+    from crackseg_tracker.rows import ChangeRow
+
+    output.answer(
+        catalog,
+        ChangeRow._fields,
+        lambda opened: opened.changes(
+            None if since is None else moment(since),
+            None if experiment is None else opened.resolve(experiment),
+            limit,
+            subject=list(subject) or None,
+        ),
+        ("changed_at", "experiment_id", "subject", "action", "item", "before", "after", "username"),
+    )
+
+
+@click.command("trash")
+@catalog_option
+@output_options
+def trash_command(catalog: str | None, output: Output) -> None:
+    """List what is in the trash, last deleted first."""
+    from crackseg_tracker.rows import TrashRow
+
+    selection = ("experiment_id", "uid", "status", "deleted_at", "points", "artifacts")
+    output.answer(catalog, TrashRow._fields, lambda opened: opened.trash(), selection)
+
+
+@click.command("sql")
+@catalog_option
+@click.argument("query")
+@click.argument("params", nargs=-1)
+@click.option("--limit", "max_rows", type=click.IntRange(min=0), metavar="N", help="Read at most so many rows.")
+@click.option("--timeout", "max_seconds", type=float, metavar="SECONDS", help="Stop when it takes longer.")
+@click.option("--explain", is_flag=True, help="Show SQLite's plan instead.")
+@output_options
+def sql_command(catalog: str | None, query: str, params: tuple[str, ...], output: Output, **bounds: Any) -> None:
+    """Ask in SQL, over the documented views; read-only.
+
+    QUERY is one SELECT, or - to read it from stdin. PARAMS are bound to its question marks; a number is bound as one.
+    """
+    from crackseg_tracker import Catalog
+    from crackseg_tracker.cli.parsing import value
+
+    text = sys.stdin.read() if query == "-" else query
+    with Catalog(catalog) as opened:
+        output.show(opened.sql(text, [value(param) for param in params], **bounds))
+
+
+@click.command("schema")
+@catalog_option
+@click.argument("view", required=False, shell_complete=completion.views)
+@output_options
+def schema_command(catalog: str | None, view: str | None, output: Output) -> None:
+    """Describe the views that SQL is asked over, or one of them."""
+    from crackseg_tracker.rows import ColumnRow
+
+    output.answer(catalog, ColumnRow._fields, lambda opened: opened.schema(view))
+
+
+@click.command("where")
+@catalog_option
+@output_options
+def where_command(catalog: str | None, output: Output) -> None:
+    """Tell which catalog this is, and which setting said so."""
+    from crackseg_tracker import Catalog, Result, settings
+
+    location = settings.locate(catalog)
+    known: list[tuple[str, Any]] = [("catalog", str(location.path)), ("setting", location.setting)]
+    if location.path.exists():
+        with Catalog(location.path) as opened:
+            count = opened.sql("SELECT count(*) FROM experiments")[0][0]
+            contract = opened.sql("SELECT contract_version FROM catalog_info")[0][0]
+        known += [("experiments", count), ("contract_version", contract), ("size_bytes", location.path.stat().st_size)]
+    else:
+        known.append(("experiments", "no catalog yet: the first ExperimentTracker that uses it creates it"))
+    output.show(Result(["what", "value"], known))
