@@ -42,6 +42,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "restore": ("do", "Take experiments out of the trash, by id or uid."),
         "purge": ("do", "Remove what is in the trash for good."),
         "check": ("do", "Prove that the catalog is whole."),
+    },
+    "Make": {
+        "plot": ("plot", "Draw curves, bars, a scatter plot or a timeline into a file."),
         "completion": ("do", "Print the completion script of a shell."),
     },
 }
@@ -147,7 +150,7 @@ def main() -> None:
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")  # a terminal without Unicode shows what it cannot, and goes on
     try:
-        code = cli.main(standalone_mode=False) or 0
+        code = cli.main(prog_name=PROGRAM, standalone_mode=False) or 0
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()

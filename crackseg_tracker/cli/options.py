@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -144,6 +145,28 @@ def filter_options(*without: str) -> Callable[[Command], Command]:
         return cast("Command", decorated)
 
     return decorate
+
+
+def file_options(command: Command) -> Command:
+    """Give a command ``-o FILE`` and ``--force``, as the one argument ``path``; an existing file is kept."""
+
+    @click.option(
+        "-o",
+        "--output",
+        "path",
+        required=True,
+        metavar="FILE",
+        shell_complete=completion.files,
+        help="The file to write.",
+    )
+    @click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
+    @wraps(command)
+    def with_file(*args: Any, path: str, force: bool, **kwargs: Any) -> Any:
+        if os.path.lexists(path) and not force:
+            raise click.UsageError(f"{path} exists; give --force to overwrite it")
+        return command(*args, path=path, **kwargs)
+
+    return cast("Command", with_file)
 
 
 def limit_options(default: int | None) -> Callable[[Command], Command]:
