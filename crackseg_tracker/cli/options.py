@@ -169,6 +169,12 @@ def file_options(command: Command) -> Command:
     return cast("Command", with_file)
 
 
+def group_choice(typed: tuple[str, ...]) -> str | list[str] | None:
+    """Give ``--group-by`` as `Catalog.statistics` takes it: a name, which may be "config-without:...", or several."""
+    names = list(typed)
+    return names[0] if len(names) == 1 else names or None
+
+
 def limit_options(default: int | None) -> Callable[[Command], Command]:
     """Give a command ``--limit``."""
     return click.option(

@@ -14,6 +14,7 @@ from crackseg_tracker.cli.options import (
     catalog_option,
     file_options,
     filter_options,
+    group_choice,
     limit_options,
     metric_argument,
 )
@@ -83,18 +84,38 @@ def curves_command(
 @catalog_option
 @metric_argument()
 @click.option("--mode", type=click.Choice(["max", "min"]), help="Which is better; default: as defined for the metric.")
+@click.option(
+    "--group-by",
+    multiple=True,
+    metavar="PARAM",
+    shell_complete=completion.params,
+    help="The mean and its interval of each group instead; as in stats.",
+)
 @filter_options()
 @limit_options(20)
 @file_options
-def bars_command(catalog: str | None, metric: str, mode: Any, filters: Filters, limit: int | None, path: str) -> None:
-    """Draw a ranking by the best value of a metric as bars."""
+def bars_command(
+    catalog: str | None,
+    metric: str,
+    mode: Any,
+    group_by: tuple[str, ...],
+    filters: Filters,
+    limit: int | None,
+    path: str,
+) -> None:
+    """Draw a ranking by the best value of a metric as bars, or the means of groups."""
     from crackseg_tracker import Catalog
-    from crackseg_tracker.plots import bar_data, draw_bars
+    from crackseg_tracker.plots import bar_data, draw_bars, grouped_bar_data
 
     with Catalog(catalog) as opened:
-        rows = opened.best(metric, mode, limit or None, **filters(opened))
+        if group_by:
+            rows = grouped_bar_data(opened.statistics(metric, group_choice(group_by), mode=mode, **filters(opened)))[
+                : limit or None
+            ]
+        else:
+            rows = bar_data(opened.best(metric, mode, limit or None, **filters(opened)))
         unit = _metrics(opened).units.get(metric)
-    _write(draw_bars(bar_data(rows), metric=metric, unit=unit), path, len(rows))
+    _write(draw_bars(rows, metric=metric, unit=unit), path, sum(row.n for row in rows))
 
 
 @plot_command.command("scatter")

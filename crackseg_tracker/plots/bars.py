@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crackseg_tracker.formatting import number_text
+from crackseg_tracker.formatting import human_text, number_text
 from crackseg_tracker.plots import style
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from crackseg_tracker.rows import BestRow
+    from crackseg_tracker.statistics import StatisticsRow
 
 _MOST_BARS = 60
 
@@ -39,23 +40,13 @@ def bar_data(rows: Iterable[BestRow]) -> list[BarRow]:
     return [BarRow(row.experiment_id, row.value, None, None, 1) for row in rows]
 
 
-def grouped_bar_data(rows: Iterable[Any], group_by: Sequence[str], *, mode: str = "max") -> list[BarRow]:
-    """Compute the bars of groups, as `Catalog.statistics` gives them: the mean with its bootstrap interval.
-
-    Args:
-        rows: With ``group``, ``mean``, ``low``, ``high``, ``n``.
-        group_by: The params; what a bar is called is their values.
-        mode: "max" puts the highest first, "min" the lowest.
-    """
-    bars = [BarRow(_group_name(row.group, group_by), row.mean, row.low, row.high, row.n) for row in rows]
-    return sorted(bars, key=lambda bar: -bar.value if mode == "max" else bar.value)
+def grouped_bar_data(rows: Iterable[StatisticsRow]) -> list[BarRow]:
+    """Compute the bars of groups, as `Catalog.statistics` gives them: the mean, its interval, how many experiments."""
+    return [BarRow(_group_name(row.group), row.mean, row.low, row.high, row.n) for row in rows if row.mean is not None]
 
 
-def _group_name(group: Any, group_by: Sequence[str]) -> str:
-    if isinstance(group, Mapping):
-        values = cast("Mapping[str, object]", group)
-        return ", ".join(f"{name.rpartition('.')[2]}={values[name]}" for name in group_by or values)
-    return str(group)
+def _group_name(group: Mapping[str, object]) -> str:
+    return ", ".join(f"{name.rpartition('.')[2]}={human_text(value)}" for name, value in group.items()) or "all"
 
 
 def draw_bars(

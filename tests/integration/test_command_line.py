@@ -146,6 +146,55 @@ def test_artifacts(catalog: Path) -> None:
     assert ids("artifacts", "--status", "failed") == []
 
 
+def test_compare(catalog: Path) -> None:
+    assert lines("compare", "unet-1", "unet-2") == [["training.lr", "0.1", "0.01"]]
+    whole = json.loads(run("compare", "unet-1", "unet-2", "seg", "--format", "json").stdout)
+    assert [row["experiment_id"] for row in whole["experiments"]] == ["unet-1", "unet-2", "seg-1"]
+    bests = {row[0]: row[-2:] for row in lines("compare", "unet-1", "seg", "--part", "best_metrics")}
+    assert bests == {"val/iou": ["0.5", "0.625"], "loss": ["0.5", "0.375"]}
+    table = run("compare", "unet-1", "unet-2", "--format", "table").stdout
+    for title in ("experiments", "params", "best metrics", "last metrics", "artifacts"):
+        assert re.search(rf"^{title}$", table, re.MULTILINE)
+    assert "at least two" in run("compare", "unet-1", "unet-1", code=2).stderr
+
+
+def test_diff(catalog: Path) -> None:
+    assert lines("diff", "unet-1", "seg") == [["model", "unet", "seg"], ["training.lr", "0.1", "0.001"]]
+    assert lines("diff", "unet-1", "seg", "--part", "packages") == []
+    assert "# unet-1" in run("diff", "unet-1", "seg", "--patch").stdout
+    assert "params\n" in run("diff", "unet-1", "seg", "--format", "table").stdout
+    same = run("diff", "unet-1", "unet-1", "--format", "table")
+    assert (same.stdout, same.stderr) == ("", "nothing differs\n")
+    assert json.loads(run("diff", "unet-1", "unet-2", "--format", "json").stdout)["params"][0]["param"] == "training.lr"
+
+
+def test_ablation_and_duplicates(catalog: Path) -> None:
+    assert ids("ablation", "unet-1", "training.lr", "--group", "u") == ["unet-1", "unet-2"]
+    assert ids("ablation", "unet-1", "training.lr", "--status", "failed", "--columns", "experiment_id") == ["unet-1"]
+    assert lines("duplicates", "--project", "roads") == []
+
+
+def test_stats(catalog: Path) -> None:
+    rows = json.loads(run("stats", "val/iou", "--group-by", "model", "--format", "json").stdout)
+    assert [(row["group"], row["n"], row["mean"]) for row in rows] == [
+        ({"model": "unet"}, 2, 0.625),
+        ({"model": "seg"}, 1, 0.625),
+    ]
+    options = ("--value", "last", "--mode", "min", "--confidence", "0.9", "--tag", "paper")
+    assert lines("stats", "val/iou", "--group-by", "model", "--group-by", "training.lr", *options)
+    assert "confidence" in run("stats", "val/iou", "--confidence", "2", code=2).stderr
+    assert "mean" in run("stats", "val/iou", "--format", "table").stdout
+
+
+def test_test(catalog: Path) -> None:
+    arguments = ("test", "val/iou", "model=unet", "seg-*", "--value", "last", "--mode", "max", "--project", "roads")
+    [row] = json.loads(run(*arguments, "--format", "json").stdout)
+    assert (row["n_a"], row["n_b"], row["p_value"]) == (2, 1, None)
+    assert row["reason"]
+    assert len(lines("test", "val/iou", "unet-1", "unet-2", "seg-1")) == 2
+    assert "seed" in run("test", "val/iou", "unet-1", "seg-1", "--paired-by", "seed", code=1).stderr
+
+
 def test_schema(catalog: Path) -> None:
     columns = [row[1] for row in lines("schema", "experiment_tags")]
     assert columns == ["experiment_id", "tag", "added_at"]
@@ -309,6 +358,7 @@ def test_purge(own_catalog: Path) -> None:
         ["curves", "val/iou", "--experiment", "unet-1", "--experiment", "seg"],
         ["curves", "val/iou", "--group-by", "model", "--project", "roads"],
         ["bars", "val/iou", "--mode", "min", "--limit", "2", "--tag", "baseline"],
+        ["bars", "val/iou", "--group-by", "model"],
         ["scatter", "training.lr", "val/iou", "--colour-by", "model", "--log"],
         ["scatter", "loss", "val/iou", "--linear", "--where", "training.lr<0.05"],
         ["timeline", "--since", "1d"],
@@ -387,7 +437,17 @@ def test_nothing_found(catalog: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["list"], ["best", "iou"], ["artifacts"], ["tags"], ["changes"], ["trash"], ["schema"]],
+    [
+        ["list"],
+        ["best", "iou"],
+        ["artifacts"],
+        ["tags"],
+        ["changes"],
+        ["trash"],
+        ["schema"],
+        ["duplicates"],
+        ["stats", "iou"],
+    ],
     ids=lambda arguments: arguments[0],
 )
 def test_no_catalog_yet_is_an_empty_answer(arguments: list[str], tmp_path: Path) -> None:

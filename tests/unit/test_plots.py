@@ -25,6 +25,7 @@ from crackseg_tracker.plots import (
     timeline_data,
 )
 from crackseg_tracker.rows import BestRow, ExperimentRow, PointRow
+from crackseg_tracker.statistics import StatisticsRow
 
 HOSTILE = "_$x_{\\frac$ \x1b[31m\n路 <script>"
 
@@ -102,21 +103,15 @@ def test_groups_are_means_with_a_standard_deviation() -> None:
 def test_bars_of_a_ranking_and_of_groups() -> None:
     assert bar_data([best_row("a", 0.7)]) == [BarRow("a", 0.7, None, None, 1)]
 
-    class Group:
-        def __init__(self, encoder: str, mean: float) -> None:
-            self.group, self.mean, self.low, self.high, self.n = (
-                {"model.encoder": encoder},
-                mean,
-                mean - 0.1,
-                mean + 0.1,
-                5,
-            )
-
-    bars = grouped_bar_data([Group("r34", 0.5), Group("r50", 0.75)], ["model.encoder"])
-    assert bars[0] == BarRow("encoder=r50", 0.75, 0.65, 0.85, 5)
-    assert [bar.label for bar in grouped_bar_data([Group("a", 2), Group("b", 1)], [], mode="min")] == [
-        "encoder=b",
-        "encoder=a",
+    empty = StatisticsRow._make([None] * len(StatisticsRow._fields))
+    found = [
+        empty._replace(group={"model.encoder": "r50", "lr": 0.1}, mean=0.75, low=0.65, high=0.85, n=5),
+        empty._replace(group={}, mean=0.5, n=1),
+        empty._replace(group={"model.encoder": "none"}, n=0),
+    ]
+    assert grouped_bar_data(found) == [
+        BarRow("encoder=r50, lr=0.1", 0.75, 0.65, 0.85, 5),
+        BarRow("all", 0.5, None, None, 1),
     ]
 
 
