@@ -189,14 +189,14 @@ class JournalMemory:
         self.dropped = 0
         self.start = 0
         self._lines: deque[bytes] = deque()
-        self._first = 0
+        self.first = 0
         self._bytes = 0
         self._sequence = 0
 
     @property
     def end(self) -> int:
         """Where the next record will be."""
-        return self._first + len(self._lines)
+        return self.first + len(self._lines)
 
     def append(self, content: Any) -> None:
         """Keep a record, and drop the oldest when there are too many."""
@@ -206,7 +206,7 @@ class JournalMemory:
         self._bytes += len(line)
         while self._bytes > MEMORY_BYTES:
             self._bytes -= len(self._lines.popleft())
-            self._first += 1
+            self.first += 1
             self.dropped += 1
 
     def sync(self) -> None:
@@ -215,14 +215,14 @@ class JournalMemory:
     def batch(self, position: int) -> Batch:
         """Read some records."""
         records: list[Record] = []
-        index, size = max(position, self._first) - self._first, 0
+        index, size = max(position, self.first) - self.first, 0
         while index < len(self._lines) and size < BATCH_BYTES:
             line = self._lines[index]
             record = unframed(line)
             assert record is not None
             records.append(record)
             index, size = index + 1, size + len(line)
-        return Batch(records, self._first + index)
+        return Batch(records, self.first + index)
 
     def discard(self) -> None:
         """Forget the records: all of them are in the catalog."""

@@ -41,6 +41,7 @@ class _Charge:
 
     def __init__(self, database: Database) -> None:
         self.folders = {database.path.parent}
+        self.fault: CatalogError | None = None
         self.warned_of_log_at = float("-inf")
         self.synced = 0
         self.synced_at = time.monotonic()
@@ -80,11 +81,16 @@ class Keeper:
             self._pause = FIRST_PROBE_SECONDS
         self._wake.set()
 
-    def settle(self, seconds: float) -> None:
-        """Replay what can be replayed within some seconds, in the calling thread (at a close, and at exit)."""
+    def settle(self, seconds: float) -> list[int]:
+        """Replay what can be replayed within some seconds, in the calling thread (at a close, and at exit).
+
+        Returns:
+            How many calls of each experiment are left that only this process's memory has.
+        """
         deadline = time.monotonic() + seconds
         while self._drain() and time.monotonic() < deadline:
             time.sleep(FIRST_PROBE_SECONDS)
+        return [count for backlog in list(self._backlogs) if (count := backlog.in_memory())]
 
     def _run(self) -> None:
         while True:
@@ -123,7 +129,11 @@ class Keeper:
                 database.check_in_place()
                 database.rescue_log()
             except CatalogError as error:
-                database.fault = error  # the next write finds it, and is journaled
+                database.fault = charge.fault = error  # the next write finds it, and is journaled
+            else:
+                if charge.fault is not None and database.fault is charge.fault:
+                    database.fault = None  # nobody wrote meanwhile, or strictly
+                charge.fault = None
             self._measure_log(database, charge)
 
     def _measure_log(self, database: Database, charge: _Charge) -> None:
@@ -146,7 +156,8 @@ keeper = Keeper()
 
 
 def _at_exit() -> None:
-    keeper.settle(EXIT_SECONDS)
+    for lost in keeper.settle(EXIT_SECONDS):
+        logger.warning("%d calls that could be kept in memory only are lost", lost)
 
 
 atexit.register(_at_exit)

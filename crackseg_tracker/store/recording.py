@@ -186,6 +186,12 @@ class Backlog:
                     position = batch.next
             return found
 
+    def in_memory(self) -> int:
+        """Tell how many calls would be lost with this process."""
+        with self._lock:
+            sources = [replay.source for replay in self._replays]
+        return sum(source.end - source.first for source in sources if isinstance(source, JournalMemory))
+
     def sync(self) -> None:
         """Have the journals survive a power loss."""
         for replay in list(self._replays):

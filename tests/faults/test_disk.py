@@ -125,6 +125,23 @@ def test_strict_says_that_it_was_deleted(new_tracker: NewTracker, catalog_path: 
         tracker.log_metrics({"x": 1.0})
 
 
+def test_strict_goes_on_when_the_file_is_back(
+    new_tracker: NewTracker, catalog_path: Path, eventually: Eventually
+) -> None:
+    """Promise 14: what was moved away and put back is as it was, with strict=True too."""
+    tracker = new_tracker(strict=True)
+    tracker.log_metrics({"x": 0.0})
+    away = catalog_path.with_name("away")
+    catalog_path.rename(away)
+    eventually(lambda: tracker._database.fault is not None)
+    with pytest.raises(CatalogWriteError):
+        tracker.log_metrics({"x": 1.0})
+    away.rename(catalog_path)
+    eventually(lambda: tracker._database.fault is None)
+    tracker.log_metrics({"x": 2.0})
+    assert ask(catalog_path, "SELECT value FROM metrics ORDER BY step") == [(0.0,), (2.0,)]
+
+
 def test_a_deleted_catalog_is_made_anew_from_the_journal(
     new_tracker: NewTracker, catalog_path: Path, tmp_path: Path, eventually: Eventually
 ) -> None:

@@ -330,6 +330,31 @@ def test_in_memory_with_an_exact_count_when_nothing_can_be_written(
     assert ask(catalog_path, "SELECT journal_dropped FROM experiments") == [(known.dropped,)]
 
 
+def test_what_only_memory_had_is_told_at_the_end(tmp_path: Path, catalog_path: Path, new_tracker: NewTracker) -> None:
+    """Promise 4: nothing is lost in silence."""
+    with new_tracker("first"):
+        (catalog_path.parent / "journal").write_text("a file where the folder would be")
+    script = """
+import sqlite3, sys
+from crackseg_tracker import ExperimentTracker
+tracker = ExperimentTracker(sys.argv[1], "victim", catalog=sys.argv[2])
+open(sys.argv[1] + "/journal", "w").close()
+lock = sqlite3.connect(sys.argv[2], isolation_level=None)
+lock.execute("BEGIN IMMEDIATE")
+for step in range(7):
+    tracker.log_metrics({"x": float(step)})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "victim"), str(catalog_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "7 calls" in done.stderr
+
+
 def test_a_replayed_status_keeps_its_time_and_never_overrides_a_later_one(
     tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
 ) -> None:
