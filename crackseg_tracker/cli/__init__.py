@@ -51,6 +51,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Make": {
         "plot": ("plot", "Draw curves, bars, a scatter plot or a timeline into a file."),
+        "report": ("report", "Write a report on experiments into one self-contained file."),
         "completion": ("do", "Print the completion script of a shell."),
     },
 }

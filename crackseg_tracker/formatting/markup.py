@@ -34,14 +34,20 @@ def as_markdown(columns: Sequence[str], rows: Rows) -> str:
     """
     cells, numeric = human_columns(rows, len(columns))
     lines = [
-        [_markdown(neutral(name)) for name in columns],
+        [markdown_text(neutral(name)) for name in columns],
         ["--:" if number else "---" for number in numeric],
-        *zip(*([_markdown(text) for text in column] for column in cells), strict=True),
+        *zip(*([markdown_text(text) for text in column] for column in cells), strict=True),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
+    r"""Escape what Markdown would read as its own.
+
+    Example:
+        >>> print(markdown_text("<b> *x* snake_case"))
+        \<b> \*x\* snake_case
+    """
     return _MARKDOWN.sub(r"\\\g<0>", text)
 
 

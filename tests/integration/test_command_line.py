@@ -384,6 +384,20 @@ def test_plot_keeps_a_file_that_exists(catalog: Path, tmp_path: Path) -> None:
     assert "No such file" in run("plot", "timeline", "-o", str(tmp_path / "none" / "a.png"), code=1).stderr
 
 
+def test_report(catalog: Path, tmp_path: Path) -> None:
+    for kind, begins in (("html", "<!DOCTYPE html>"), ("markdown", "# Roads"), ("latex", "% Roads")):
+        path = tmp_path / f"report.{kind}"
+        made = run(
+            "report", "--format", kind, "--title", "Roads", "--metric", "loss", "--tag", "paper", "-o", str(path)
+        )
+        assert "2 experiments" in made.stderr
+        assert path.read_text(encoding="utf-8").startswith(begins)
+    assert "--force" in run("report", "-o", str(path), code=2).stderr
+    run("report", "-o", str(path), "--force")
+    assert "did you mean 'loss'" in run("report", "--metric", "los", "-o", str(tmp_path / "x"), code=1).stderr
+    assert not (tmp_path / "x").exists()
+
+
 # How answers are printed
 
 
