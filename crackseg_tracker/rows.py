@@ -276,3 +276,49 @@ class PurgeRow(NamedTuple):
     files: tuple[str, ...]
     size_bytes: int
     kept: tuple[str, ...]
+
+
+class RelocationRow(NamedTuple):
+    """A folder or path that a relocation changed; ``artifact_id`` is empty for an experiment's folder."""
+
+    experiment_id: str
+    uid: str
+    artifact_id: str
+    before: str
+    after: str
+
+
+class VerificationRow(NamedTuple):
+    """What became of an artifact's file.
+
+    ``state`` is "ok", "missing", "changed", "truncated" (smaller than recorded), "unhashed" (nothing was recorded that
+    it could be compared with), "unreadable", or "orphaned": a file that lies among checkpoints and is no artifact.
+    ``size_bytes`` is what was recorded, ``found_bytes`` what is there.
+    """
+
+    experiment_id: str
+    artifact_id: str
+    artifact_type: str
+    path: str
+    state: str
+    size_bytes: int | None
+    found_bytes: int | None
+    detail: str
+
+
+class MergeRow(NamedTuple):
+    """What a merge did.
+
+    One row per experiment, whose ``outcome`` is "added", "extended" (it was known, and something was missing),
+    "unchanged" or "skipped" (``item`` says why); and one row per fact that differs, with the outcome "conflict": ours
+    stayed. ``rows`` counts what was added, or what differs.
+    """
+
+    experiment_id: str
+    uid: str
+    outcome: str
+    subject: str
+    item: str
+    rows: int
+    ours: str | None
+    theirs: str | None

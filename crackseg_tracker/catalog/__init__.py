@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from crackseg_tracker.catalog.comparison import Comparisons
 from crackseg_tracker.catalog.evaluation import Evaluation
+from crackseg_tracker.catalog.exchange import Exchange
 from crackseg_tracker.catalog.journals import Journals
 from crackseg_tracker.catalog.references import References
 from crackseg_tracker.catalog.sql import Sql
-from crackseg_tracker.catalog.upkeep import Upkeep
 
 __all__ = ["Catalog"]
 
 
-class Catalog(References, Comparisons, Evaluation, Sql, Upkeep, Journals):
+class Catalog(References, Exchange, Comparisons, Evaluation, Sql, Journals):
     """All experiments of a catalog, read-only: training may write meanwhile.
 
     Args:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path, PureWindowsPath
 from sqlite3 import Connection
+from typing import Unpack
 
 from crackseg_tracker import environment, values
 from crackseg_tracker.catalog.arguments import Words, checked_limit, moment, words
-from crackseg_tracker.catalog.opened import OpenCatalog
+from crackseg_tracker.catalog.questions import Questions
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError
+from crackseg_tracker.filters import SharedFilters
 from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.results import Result
-from crackseg_tracker.rows import ChangeRow, PurgeRow, TrashRow
-from crackseg_tracker.store import changelog, integrity, purging, trash
+from crackseg_tracker.rows import ChangeRow, PurgeRow, RelocationRow, TrashRow, VerificationRow
+from crackseg_tracker.store import changelog, integrity, purging, relocation, trash, verifying
 from crackseg_tracker.store.changelog import Author, Entry
 from crackseg_tracker.store.database import Database, now, open_database
 from crackseg_tracker.store.removal import Claims
@@ -22,7 +26,7 @@ from crackseg_tracker.store.removal import Claims
 Progress = Callable[[int, int], object]
 
 
-class Upkeep(OpenCatalog):
+class Upkeep(Questions):
     """What keeps a catalog in order. Each call writes in a transaction of its own and is in the log of `changes`."""
 
     def check(self) -> list[str]:
@@ -71,11 +75,11 @@ class Upkeep(OpenCatalog):
             ExperimentRunningError: An experiment is running.
             NotFoundError: There is no such experiment.
         """
-        at, author = now(), _author()
+        at, who = now(), author()
         with self._database().transaction() as connection:
             numbers = self._numbers(connection, ids)
             for number in numbers:
-                trash.delete(connection, number, at, author, force)
+                trash.delete(connection, number, at, who, force)
             rows = trash.rows(connection, numbers)
         return Result(TrashRow._fields, rows)
 
@@ -103,10 +107,10 @@ class Upkeep(OpenCatalog):
             values.checked_text(as_id, "as_id")
             if len(wanted) != 1:
                 raise InvalidValueError(f"as_id {as_id!r} is for one experiment, {len(wanted)} are given")
-        at, author = now(), _author()
+        at, who = now(), author()
         with self._database().transaction() as connection:
             return [
-                trash.restore(connection, trash.find(connection, uid_or_id), as_id, at, author) for uid_or_id in wanted
+                trash.restore(connection, trash.find(connection, uid_or_id), as_id, at, who) for uid_or_id in wanted
             ]
 
     def purge(
@@ -142,7 +146,7 @@ class Upkeep(OpenCatalog):
             claims = Claims(connection, self.path, {trashed.number for trashed in found}) if files else None
             rows = purging.plan(connection, found, claims) if dry_run else []
         if not dry_run:
-            rows = purging.purge(self._database(), found, claims, _author(), progress or _no_progress)
+            rows = purging.purge(self._database(), found, claims, author(), progress or no_progress)
         return Result(PurgeRow._fields, rows)
 
     # Facts that a person corrects
@@ -189,6 +193,78 @@ class Upkeep(OpenCatalog):
             [number] = self._numbers(connection, experiment_id)
             self._log(connection, number, changelog.change(connection, number, "description", redactor.text(text)))
 
+    # Files
+
+    def relocate(
+        self, old_prefix: str | os.PathLike[str], new_prefix: str | os.PathLike[str], *, dry_run: bool = False
+    ) -> Result[RelocationRow]:
+        """Tell the catalog that a folder was moved: the experiments' folders and the artifacts' paths follow.
+
+        Prefixes are compared by whole parts: ``/data/a`` is no prefix of ``/data/ab``. Neither folder need be on this
+        machine. Paths that were given as relative ones stay as they were given.
+
+        Args:
+            old_prefix: An absolute path of before.
+            new_prefix: The absolute path of now.
+            dry_run: Only tell what would change.
+
+        Returns:
+            A row per folder and path that changed.
+        """
+        steps = relocation.moves(_prefix(old_prefix, "old_prefix"), _prefix(new_prefix, "new_prefix"))
+        if dry_run:
+            with self._reading() as connection:
+                rows = relocation.plan(connection, steps)
+        else:
+            with self._database().transaction() as connection:
+                rows = relocation.apply(connection, steps, now(), author())
+        return Result(RelocationRow._fields, rows)
+
+    def verify(
+        self,
+        *,
+        full: bool = False,
+        artifact_type: Words | None = None,
+        tags: Words | None = None,
+        experiment_id: Words | None = None,
+        artifact_id: Words | None = None,
+        progress: Progress | None = None,
+        **filters: Unpack[SharedFilters],
+    ) -> Result[VerificationRow]:
+        """Look whether the artifacts' files are still what was recorded.
+
+        Digests that were pending are computed where the file is still as it was recorded. Nothing is locked meanwhile,
+        and what was found out so far stays found out when the call is interrupted.
+
+        Args:
+            full: Read every file. Otherwise one with the recorded size and time of modification is believed.
+            artifact_type: One or several.
+            tags: The artifacts that have all of them.
+            experiment_id: Ids of experiments; ``*`` stands for any characters.
+            artifact_id: Ids of artifacts; ``*`` stands for any characters.
+            progress: Called with how many artifacts are done, and of how many.
+            **filters: Of their experiments; see `crackseg_tracker.filters.SharedFilters`.
+
+        Returns:
+            A row per artifact, and one per file that lies where an experiment's checkpoints lie, has their suffix, and
+            is no artifact ("orphaned").
+        """
+        chosen = self.artifacts(artifact_type, tags, experiment_id, artifact_id=artifact_id, **filters)
+        report = progress or no_progress
+        with self._reading() as connection:
+            recorded = verifying.recorded(connection, [(row.experiment_id, row.artifact_id) for row in chosen])
+            named = verifying.named_paths(connection)
+        rows: list[VerificationRow] = []
+        for done, artifact in enumerate(recorded):
+            report(done, len(recorded))
+            finding = verifying.verify(artifact, self.path, full)
+            if finding.learned is not None:
+                with self._database().transaction() as connection:
+                    verifying.write_down(connection, finding)
+            rows.append(finding.row)
+        report(len(recorded), len(recorded))
+        return Result(VerificationRow._fields, [*rows, *verifying.orphans(recorded, named)])
+
     # The machinery
 
     def _database(self) -> Database:
@@ -202,17 +278,30 @@ class Upkeep(OpenCatalog):
         if entries:
             at = now()
             connection.execute("UPDATE experiment SET updated_at = ? WHERE id = ?", (at, number))
-            changelog.record(connection, number, entries, at, _author())
+            changelog.record(connection, number, entries, at, author())
 
 
-def _author() -> Author:
+def author() -> Author:
+    """Tell who is at this process."""
     facts = environment.process_facts()
     return Author(None, facts.hostname, facts.username)
+
+
+def _prefix(path: str | os.PathLike[str], what: str) -> str:
+    if not isinstance(path, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidTypeError(f"{what} {path!r} is a {type(path).__name__}; give a path")
+    text = values.checked_text(os.fspath(path), what)
+    if not (Path(text).is_absolute() or PureWindowsPath(text).is_absolute()):
+        raise InvalidValueError(f"{what} {text!r} is relative; give an absolute path")
+    stripped = text.rstrip("/\\")
+    if not stripped:
+        raise InvalidValueError(f"{what} {text!r} is the root, under which everything lies; give a folder in it")
+    return stripped
 
 
 def _tags(tags: Sequence[str], what: str) -> list[str]:
     return [values.checked_text(tag, what) for tag in words(tags, what)]
 
 
-def _no_progress(_done: int, _total: int) -> None:
-    pass
+def no_progress(_done: int, _total: int) -> None:
+    """Show nothing."""

@@ -366,7 +366,16 @@ def ensure_environment(connection: Connection, environment: Environment) -> int:
     facts["git_diff"] = (
         _ensure(connection, "git_diff", _digest(diff), {"text": diff, "truncated": truncated}) if diff else None
     )
-    return _ensure(connection, "environment", _digest(json.dumps(list(facts.values()))), facts)
+    return _ensure(connection, "environment", environment_digest(connection, facts), facts)
+
+
+def environment_digest(connection: Connection, facts: dict[str, Any]) -> str:
+    """Give the digest of an environment's columns: of contents, for numbers mean something in one catalog only."""
+    contents = {
+        table: connection.execute(f"SELECT sha256 FROM {table} WHERE id = ?", (facts[table],)).fetchone()
+        for table in ("package_set", "git_diff")
+    }
+    return _digest(json.dumps({**facts, **contents}, sort_keys=True))
 
 
 def _ensure(connection: Connection, table: str, sha256: str, values: dict[str, Any]) -> int:

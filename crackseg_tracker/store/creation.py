@@ -95,6 +95,13 @@ def ensure(location: Location) -> None:
         ) from error
 
 
+def upgrade(path: Path) -> None:
+    """Bring a catalog that nobody else knows of (a copy) to the current version."""
+    version = recognise(path)
+    if version is not None and version < schema.VERSION:
+        _migrate(path)
+
+
 def _create(path: Path) -> None:
     """Build the catalog under another name and move it into place: it appears whole or not at all."""
     draft = path.with_name(f".{path.name}.crackseg-tracker-draft")

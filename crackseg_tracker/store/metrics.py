@@ -447,21 +447,26 @@ def rewind(connection: Connection, experiment: int, attempt: int | None, step: i
         (at, experiment, step),
     ).fetchall()
     for (metric,) in set(reports):
-        left = connection.execute(
-            "SELECT step, value FROM metric_report WHERE experiment = ? AND metric = ? AND superseded_at IS NULL "
-            f"AND {_FINITE} ORDER BY id",
-            (experiment, metric),
-        ).fetchall()
-        # A repeated report stays the one that it was first: its step, and 0.0 where -0.0 came later.
-        first_step, first = left[-1] if left else (None, None)
-        for earlier_step, value in reversed(left):
-            if value != first:
-                break
-            first_step, first = earlier_step, value
-        connection.execute(
-            "UPDATE metric_summary SET reported_step = ?, reported_value = ? WHERE experiment = ? AND metric = ?",
-            (first_step, first, experiment, metric),
-        )
+        report_again(connection, experiment, metric)
+
+
+def report_again(connection: Connection, experiment: int, metric: int) -> None:
+    """Find the last finite report of a best anew (reports were taken back, or came from another catalog)."""
+    left = connection.execute(
+        "SELECT step, value FROM metric_report WHERE experiment = ? AND metric = ? AND superseded_at IS NULL "
+        f"AND {_FINITE} ORDER BY id",
+        (experiment, metric),
+    ).fetchall()
+    # A repeated report stays the one that it was first: its step, and 0.0 where -0.0 came later.
+    first_step, first = left[-1] if left else (None, None)
+    for earlier_step, value in reversed(left):
+        if value != first:
+            break
+        first_step, first = earlier_step, value
+    connection.execute(
+        "UPDATE metric_summary SET reported_step = ?, reported_value = ? WHERE experiment = ? AND metric = ?",
+        (first_step, first, experiment, metric),
+    )
 
 
 def log_samples(
