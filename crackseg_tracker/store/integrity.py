@@ -35,6 +35,8 @@ INVARIANTS = {
     "best reports that differ from the reports": "SELECT s.experiment, s.metric FROM metric_summary AS s WHERE "
     "s.reported_value IS NOT (SELECT value FROM metric_report AS r WHERE r.experiment = s.experiment AND r.metric = "
     "s.metric AND r.superseded_at IS NULL AND abs(value) < 9e999 ORDER BY r.id DESC LIMIT 1)",
+    "experiments that are purged but not deleted": "SELECT experiment_id FROM experiment WHERE purged_at IS NOT NULL "
+    "AND deleted_at IS NULL",
     # The last by number, or by time: a change that was journaled and replayed late keeps its own time.
     "experiments whose status is not their last change": "SELECT e.experiment_id FROM experiment AS e WHERE e.status "
     "<> (SELECT status FROM status_change AS c WHERE c.experiment = e.id ORDER BY c.id DESC LIMIT 1) "

@@ -218,6 +218,8 @@ def _statuses(connection: Connection, pair: Pair, tally: Tally) -> None:
     """Unite the changes of status in their order; the last one is the status."""
     columns = ("status", "message", "changed_at", "hostname", "username")
     ours, theirs = _both(connection, pair, "status_change", columns)
+    ours = _ending_in_status(connection, "main", pair.ours, ours)
+    theirs = _ending_in_status(connection, "theirs", pair.theirs, theirs)
     missing = [row for row in theirs if row not in ours]
     if not missing:
         return
@@ -235,6 +237,16 @@ def _statuses(connection: Connection, pair: Pair, tally: Tally) -> None:
             "FROM theirs.experiment AS t WHERE o.id = ? AND t.id = ?",
             (pair.ours, pair.theirs),
         )
+
+
+def _ending_in_status(
+    connection: Connection, side: str, experiment: int, changes: list[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    """Order the changes so that the last one is the status: one that was replayed late has a later number, not time."""
+    (status,) = connection.execute(f"SELECT status FROM {side}.experiment WHERE id = ?", (experiment,)).fetchone()
+    if not changes or changes[-1][0] == status:
+        return changes
+    return sorted(changes, key=lambda change: change[2])
 
 
 def _both(
