@@ -47,6 +47,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "delete": ("do", "Move experiments to the trash: out of every answer, and nothing is lost."),
         "restore": ("do", "Take experiments out of the trash, by id or uid."),
         "purge": ("do", "Remove what is in the trash for good."),
+        "relocate": ("keep", "Tell the catalog that a folder was moved from OLD to NEW."),
+        "verify": ("keep", "Look whether the artifacts' files are still what was recorded."),
+        "merge": ("keep", "Take in all experiments of the catalog OTHER; nothing here is overwritten."),
+        "export": ("keep", "Write some experiments into a new catalog at PATH."),
         "check": ("do", "Prove that the catalog is whole."),
     },
     "Make": {

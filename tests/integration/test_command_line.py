@@ -348,6 +348,41 @@ def test_purge(own_catalog: Path) -> None:
     assert "is no age" in run("purge", "--older-than", "old", code=2).stderr
 
 
+def test_verify(own_catalog: Path, new_tracker: Maker, tmp_path: Path) -> None:
+    (tmp_path / "best.pth").write_bytes(b"weights")
+    with new_tracker("whole") as tracker:
+        tracker.add_artifact("model", "checkpoint", tmp_path / "best.pth", tags=["kept"])
+    sound = run("verify", "--experiment", "whole")
+    assert (sound.stdout, sound.stderr) == ("", "1 artifact: no problems\n")
+    assert "ok" in run("verify", "--experiment", "whole", "--all", "--full").stdout
+    found = run("verify", "--type", "checkpoint", "--tag", "best", "--id", "b*", "--project", "roads", code=3)
+    assert "3 artifacts: 3 problems" in found.stderr
+    assert found.stdout.count("\tmissing\t") == 3
+
+
+def test_relocate(own_catalog: Path, tmp_path: Path) -> None:
+    old, new = str(tmp_path / "experiments"), "/data/moved"
+    assert len(lines("relocate", old, new, "--dry-run")) >= 4
+    assert "nothing was changed" in run("relocate", old, new, typed="n\n", code=1).stderr
+    run("relocate", old, new, "--yes")
+    assert [row[0] for row in lines("list", "--columns", "experiment_dir", "--id", "unet-1")] == ["/data/moved/unet-1"]
+    assert lines("relocate", old, new) == []
+
+
+def test_export_and_merge(own_catalog: Path, tmp_path: Path) -> None:
+    path = tmp_path / "exported.db"
+    assert set(ids("export", str(path), "--tag", "paper")) == {"unet-2", "seg-1"}
+    assert set(ids("list", "--catalog", str(path))) == {"unet-2", "seg-1"}
+    assert str(path) in run("export", str(path), code=1).stderr
+    merged = lines("merge", "--catalog", str(path), str(own_catalog), "--dry-run")
+    assert len(merged) == 4
+    run("merge", "--catalog", str(path), str(own_catalog), "--suffix", "-2", "--purged")
+    assert set(ids("list", "--catalog", str(path))) == {"unet-1", "unet-2", "seg-1", "never"}
+    assert "error: " in run("merge", str(tmp_path / "none.db"), code=1).stderr
+    with Catalog(path) as catalog:
+        assert catalog.check() == []
+
+
 # Making
 
 
