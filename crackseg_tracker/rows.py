@@ -172,6 +172,20 @@ class BestRow(NamedTuple):
     metric: str
 
 
+class LeaderboardRow(NamedTuple):
+    """An experiment's rank by the first metric, and its best of every metric asked for: None where it has none.
+
+    Equal values have the same rank, as in sports: 1, 2, 2, 4.
+    """
+
+    rank: int
+    experiment_id: str
+    experiment_name: str
+    values: Mapping[str, float | None]
+    status: str
+    project: str
+
+
 class ArtifactRow(NamedTuple):
     """One artifact; ``digest_state`` is "hashed", "pending", "missing" or "unreadable"."""
 
@@ -201,6 +215,24 @@ class JournalRow(NamedTuple):
     path: str
 
 
+class WhenceRow(NamedTuple):
+    """An artifact that is a file in question: ``match`` is "content", or "path" where only the place is the same."""
+
+    experiment_id: str
+    artifact_id: str
+    match: str
+    artifact_type: str
+    path: str
+    description: str
+    kind: str
+    size_bytes: int | None
+    sha256: str
+    digest_state: str
+    updated_at: str
+    experiment_name: str
+    status: str
+
+
 class TagRow(NamedTuple):
     """A tag, with the number of experiments and of artifacts that have it."""
 
@@ -216,6 +248,55 @@ class PointRow(NamedTuple):
     metric: str
     step: int
     value: float
+
+
+class BucketRow(NamedTuple):
+    """A range of steps of a curve, summed up.
+
+    min, max and mean are over the values that are not NaN, infinities among them, and NaN when there is none;
+    ``nan_count`` says how many of the points were left out so. ``last`` is the value at the last step, be it NaN.
+    """
+
+    experiment_id: str
+    metric: str
+    first_step: int
+    last_step: int
+    points: int
+    nan_count: int
+    min: float
+    max: float
+    mean: float
+    last: float
+
+
+class StatusChangeRow(NamedTuple):
+    """A change of an experiment's status: when, in which attempt, and who by."""
+
+    experiment_id: str
+    status: str
+    changed_at: str
+    message: str
+    attempt: int | None
+    hostname: str | None
+    username: str | None
+
+
+class AttemptRow(NamedTuple):
+    """A process that worked on an experiment; ``config_changes`` is {param: [text before, text now]}."""
+
+    experiment_id: str
+    attempt: int
+    started_at: str
+    ended_at: str | None
+    end_reason: str
+    hostname: str
+    username: str
+    pid: int
+    rank: int | None
+    command_line: str
+    config_sha256: str
+    config_changes: Mapping[str, list[str | None]]
+    git_commit: str | None
 
 
 class ColumnRow(NamedTuple):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from crackseg_tracker import values
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, MetricError
 
 Words = str | Sequence[str]
+
+
+MOST_BUCKETS = 100_000
 
 
 def words(value: Words | None, what: str) -> list[str]:
@@ -67,3 +70,31 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     options = list(known)
     near = difflib.get_close_matches(word, options, n=3, cutoff=0.5) or options[:5]
     return f"did you mean {' or '.join(map(repr, near))}?" if near else "there is none yet"
+
+
+def step_range(steps: object) -> tuple[int, int]:
+    """Give the first and the last step of a slice; None is all.
+
+    Example:
+        >>> step_range(slice(100, 200))
+        (100, 199)
+    """
+    if steps is None:
+        return 0, values.MAX_STEP
+    if not isinstance(steps, slice):
+        raise InvalidTypeError(f"steps {steps!r} is a {type(steps).__name__}; give slice(first, stop)")
+    first, stop, step = cast("tuple[Any, Any, Any]", (steps.start, steps.stop, steps.step))
+    if step not in (None, 1):
+        raise InvalidValueError(f"steps {steps!r} leaves steps out; give points= to thin a curve out")
+    return (
+        0 if first is None else values.checked_step(first, "steps"),
+        values.MAX_STEP if stop is None else values.checked_step(stop, "steps") - 1,
+    )
+
+
+def bucket_count(points: object) -> int:
+    """Check a number of buckets."""
+    count = values.checked_step(points, "points")
+    if not 1 <= count <= MOST_BUCKETS:
+        raise InvalidValueError(f"points {count} is outside 1 to {MOST_BUCKETS}; without it you get every point")
+    return count

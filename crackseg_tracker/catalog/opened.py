@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from crackseg_tracker import settings
@@ -53,6 +54,16 @@ class OpenCatalog:
                 keep_for_ever(held[1])  # inherited over a fork: never close it here
             held = self._local.held = (os.getpid(), open_for_reading(self.path))
         return held[1]
+
+    def _is_own_file(self, path: str) -> bool:
+        """Tell whether a path is a file of this catalog: opening and closing one cancels the locks of the process."""
+        for suffix in ("", "-wal", "-shm"):
+            try:
+                if Path(path).samefile(f"{self.path}{suffix}"):
+                    return True
+            except (OSError, ValueError):
+                continue
+        return False
 
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal, Unpack, overload
 
-from crackseg_tracker import values
-from crackseg_tracker.catalog.arguments import Words, checked_limit, words
+from crackseg_tracker import fingerprint, values
+from crackseg_tracker.catalog.arguments import Words, bucket_count, checked_limit, step_range, words
 from crackseg_tracker.catalog.conditions import (
     any_of,
     check_size,
@@ -16,11 +20,26 @@ from crackseg_tracker.catalog.conditions import (
     tagged,
 )
 from crackseg_tracker.catalog.opened import OpenCatalog
-from crackseg_tracker.filters import ExperimentFilters, OrderBy, SharedFilters
+from crackseg_tracker.errors import InvalidTypeError, InvalidValueError
+from crackseg_tracker.filters import ExperimentFilters, MetricField, OrderBy, SharedFilters
 from crackseg_tracker.results import Result
-from crackseg_tracker.rows import ArtifactRow, BestRow, ExperimentRow, ParamValue, PointRow, TagRow
+from crackseg_tracker.rows import (
+    ArtifactRow,
+    AttemptRow,
+    BestRow,
+    BucketRow,
+    ExperimentRow,
+    LeaderboardRow,
+    ParamValue,
+    PointRow,
+    StatusChangeRow,
+    TagRow,
+    WhenceRow,
+)
 from crackseg_tracker.schema import DIGEST_STATES
-from crackseg_tracker.store import filtering, reading
+from crackseg_tracker.store import curves, filtering, reading
+
+_DIGEST = re.compile("[0-9a-f]{4,64}")
 
 _ARTIFACT_FILTERS = (
     *("artifact_type", "tags", "experiment_id", "any_tags", "no_tags", "artifact_id", "path", "digest_state"),
@@ -115,6 +134,34 @@ class Questions(OpenCatalog):
             rows = reading.best(connection, metric, number, chosen, limit, selection)
         return Result(BestRow._fields, rows)
 
+    def leaderboard(
+        self, metrics: Words, limit: int | None = 10, **filters: Unpack[ExperimentFilters]
+    ) -> Result[LeaderboardRow]:
+        """Rank the experiments by their best of the first metric, with their best of the others beside it.
+
+        Args:
+            metrics: One or several names. Experiments without a value of the first have no rank and are left out.
+            limit: At most so many; None for all.
+            **filters: See `crackseg_tracker.filters.ExperimentFilters`.
+
+        Raises:
+            NotFoundError: Nobody recorded such a metric; suggests the nearest names.
+        """
+        names = [values.checked_name(name) for name in words(metrics, "metrics")]
+        if not names:
+            raise InvalidValueError("metrics is empty; give at least the one to rank by")
+        limit = checked_limit(limit)
+        with self._reading() as connection:
+            selection = self._selection(connection, filters)
+            numbers = self._metrics_of(connection, [MetricField(name) for name in names])
+            found = reading.leaderboard(connection, numbers, limit, selection)
+        rows: list[LeaderboardRow] = []
+        for place, (row, bests) in enumerate(found, start=1):
+            tied = bool(rows) and rows[-1].values[names[0]] == bests[names[0]]
+            rank = rows[-1].rank if tied else place
+            rows.append(LeaderboardRow(rank, row.experiment_id, row.experiment_name, bests, row.status, row.project))
+        return Result(LeaderboardRow._fields, rows)
+
     def artifacts(
         self,
         artifact_type: Words | None = None,
@@ -168,6 +215,79 @@ class Questions(OpenCatalog):
             rows = reading.artifacts(connection, selection, limit, offset)
         return Result(ArtifactRow._fields, rows)
 
+    def whence(self, path_or_digest: str | os.PathLike[str]) -> Result[WhenceRow]:
+        """Tell which experiments made a file or folder, newest first: by content, wherever it was moved or copied to.
+
+        A file is hashed; of a folder, the names and sizes in it are. When no artifact has that content, those that were
+        recorded at that path are given with ``match`` "path": it has changed since, or was never hashed. An empty
+        answer means that no experiment recorded it.
+
+        Args:
+            path_or_digest: A path, or a sha256 in hexadecimal or its beginning, from four digits on.
+
+        Raises:
+            InvalidValueError: The digits begin several digests.
+        """
+        if not isinstance(path_or_digest, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            kind = type(path_or_digest).__name__
+            raise InvalidTypeError(f"path_or_digest {path_or_digest!r} is a {kind}; give a path or a sha256")
+        given = values.checked_text(os.fspath(path_or_digest), "path_or_digest")
+        if self._is_own_file(given):
+            raise InvalidValueError(
+                f"{given!r} is the catalog itself; hashing it would drop the locks that SQLite holds"
+            )
+        facts = fingerprint.examine(Path(given), hash_up_to=values.MAX_STEP)
+        facts = fingerprint.digest(Path(given), facts)
+        digest = given.lower().removeprefix("sha256:")
+        with self._reading() as connection:
+            found: list[tuple[Any, ...]] = []
+            match = "content"
+            if facts.sha256:
+                found = reading.made_by(connection, "a.sha256 = ? AND a.kind = ?", (facts.sha256, facts.kind))
+            elif facts.kind == "missing" and _DIGEST.fullmatch(digest):
+                digests = reading.digests(connection, digest)
+                if len(digests) > 1:
+                    raise InvalidValueError(
+                        f"{given!r} begins several digests, {' and '.join(digests)}; give more digits"
+                    )
+                found = reading.made_by(connection, "a.sha256 = ?", digests) if digests else []
+            if not found:
+                match = "path"
+                found = reading.made_by(connection, "a.absolute_path = ?", [os.path.abspath(given)])
+        return Result(WhenceRow._fields, [WhenceRow._make((*row[:2], match, *row[2:])) for row in found])
+
+    def status_changes(
+        self, *, limit: int | None = None, offset: int = 0, **filters: Unpack[ExperimentFilters]
+    ) -> Result[StatusChangeRow]:
+        """List the changes of status of the experiments that meet all filters, oldest first.
+
+        Args:
+            limit: At most so many.
+            offset: Skip so many.
+            **filters: See `crackseg_tracker.filters.ExperimentFilters`.
+        """
+        limit, offset = checked_limit(limit), checked_limit(offset) or 0
+        with self._reading() as connection:
+            found = reading.status_changes(connection, self._selection(connection, filters), limit, offset)
+        return Result(StatusChangeRow._fields, found, StatusChangeRow._make)
+
+    def attempts(
+        self, *, limit: int | None = None, offset: int = 0, **filters: Unpack[ExperimentFilters]
+    ) -> Result[AttemptRow]:
+        """List the processes that worked on the experiments that meet all filters, oldest first.
+
+        Args:
+            limit: At most so many.
+            offset: Skip so many.
+            **filters: See `crackseg_tracker.filters.ExperimentFilters`.
+        """
+        limit, offset = checked_limit(limit), checked_limit(offset) or 0
+        with self._reading() as connection:
+            found = reading.attempts(connection, self._selection(connection, filters), limit, offset)
+        changes = AttemptRow._fields.index("config_changes")
+        rows = [(*row[:changes], json.loads(row[changes]), *row[changes + 1 :]) for row in found]
+        return Result(AttemptRow._fields, list(map(AttemptRow._make, rows)))
+
     def tags(self) -> Result[TagRow]:
         """List all tags with how many experiments and artifacts have them, by name."""
         with self._reading() as connection:
@@ -179,23 +299,41 @@ class Questions(OpenCatalog):
         with self._reading() as connection:
             return dict(reading.params(connection, self._experiment_number(connection, experiment_id)))
 
+    @overload
     def history(
-        self, metric: Words, experiments: Words, *, start: int = 0, stop: int | None = None
-    ) -> Result[PointRow]:
-        """Give curves: the points of metrics of experiments, by experiment, metric and step. NaN is NaN.
+        self, metric: Words, experiments: Words, steps: slice | None = None, points: None = None
+    ) -> Result[PointRow]: ...
+    @overload
+    def history(
+        self, metric: Words, experiments: Words, steps: slice | None = None, *, points: int
+    ) -> Result[BucketRow]: ...
+    def history(
+        self, metric: Words, experiments: Words, steps: slice | None = None, points: int | None = None
+    ) -> Result[PointRow] | Result[BucketRow]:
+        """Give curves, by experiment, metric and step: all points, or summed up in buckets. NaN is NaN.
 
         Args:
             metric: One or several names.
             experiments: One or several experiment ids.
-            start: First step.
-            stop: The step before which to stop; default: to the end.
+            steps: ``slice(100, 200)`` for the steps from 100 to 199; default: all.
+            points: The number of buckets at most. Each sums up an equal range of steps (see `BucketRow`); those without
+                points are left out. A plot of 1,000 buckets shows every peak of 1,000,000 points.
+
+        Raises:
+            NotFoundError: There is no such metric or experiment; suggests the nearest.
         """
+        first, last = step_range(steps)
+        count = None if points is None else bucket_count(points)
         rows: list[tuple[Any, ...]] = []
         with self._reading() as connection:
             for experiment_id in words(experiments, "experiments"):
                 experiment = self._experiment_number(connection, experiment_id)
                 for name in words(metric, "metric"):
-                    number, _ = self._metric(connection, name)
-                    last = values.MAX_STEP if stop is None else stop - 1
-                    rows += reading.curve(connection, (experiment, experiment_id), (number, name), start, last)
-        return Result(PointRow._fields, rows, PointRow._make)
+                    series = curves.Series(experiment_id, name, experiment, self._metric(connection, name)[0])
+                    if count is None:
+                        rows += curves.points(connection, series, first, last)
+                    else:
+                        rows += curves.buckets(connection, series, first, last, count)
+        if count is None:
+            return Result(PointRow._fields, rows, PointRow._make)
+        return Result(BucketRow._fields, rows, BucketRow._make)

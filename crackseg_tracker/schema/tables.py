@@ -256,6 +256,7 @@ class Artifact(SQLModel, table=True):
         UniqueConstraint("experiment", "artifact_id"),
         Index("artifact_by_type", "artifact_type"),
         Index("artifact_by_digest", "sha256"),
+        Index("artifact_by_path", "absolute_path"),
         _STRICT,
     )
     id: int | None = _id()

@@ -287,18 +287,21 @@ def _value(field: Field, metrics: Metrics) -> Sql:
     match field:
         case ParamField(name):
             return Sql("(SELECT p.value FROM param AS p WHERE p.experiment = e.id AND p.name = ?)", (name,))
-        case MetricField(name, summary):
-            number, mode = metrics[name]
-            value = SUMMARIES[summary if summary != "best" else f"best {mode}"]
-            return Sql(
-                f"(SELECT {value} FROM metric_summary AS s WHERE s.experiment = e.id AND s.metric = ?)", (number,)
-            )
+        case MetricField():
+            return summary_value(field, metrics)
         case ColumnField(name, "artifact"):
             return Sql(f"a.{name}")
         case ColumnField(name):
             return Sql(COLUMNS[name])
         case _:
             raise NotImplementedError(field)
+
+
+def summary_value(field: MetricField, metrics: Metrics) -> Sql:
+    """Write an expression for what sums up a metric in one experiment ``e``; NULL where it was not recorded."""
+    number, mode = metrics[field.name]
+    value = SUMMARIES[field.summary if field.summary != "best" else f"best {mode}"]
+    return Sql(f"(SELECT {value} FROM metric_summary AS s WHERE s.experiment = e.id AND s.metric = ?)", (number,))
 
 
 def _sources(condition: Condition, metrics: Metrics) -> Iterator[Source]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from math import nan
+from functools import lru_cache
 from sqlite3 import Connection
 from typing import Any
 
+from crackseg_tracker.filters import MetricField
 from crackseg_tracker.rows import ArtifactRow, BestRow, ExperimentRow, Metadata, Params, TagRow
-from crackseg_tracker.store.filtering import COLUMNS, EVERYTHING, NOTHING, Selection, Sql
+from crackseg_tracker.store.filtering import COLUMNS, EVERYTHING, NOTHING, Metrics, Selection, Sql, summary_value
 
 # Names and values as texts in one JSON object: two thirds of what 20 rows cost, and exact.
 _PARAMS = "(SELECT json_group_object(p.name, p.type || ':' || p.text) FROM param AS p WHERE p.experiment = e.id)"
@@ -118,6 +119,13 @@ def best(
 ) -> list[BestRow]:
     """Rank experiments: sealed ones in the order of their index, open ones (running) beside them."""
     where = selection.narrowed("s.experiment")
+    once = (mode, name, metric, *where.parameters)
+    rows = connection.execute(_best_sql(mode, where.text), (*once, *once, -1 if limit is None else limit)).fetchall()
+    return [BestRow._make(row[:-1]) for row in rows]
+
+
+@lru_cache(64)
+def _best_sql(mode: str, where: str) -> str:
     end, order, better = ("max", "DESC", ">=") if mode == "max" else ("min", "ASC", "<=")
     logged = f"(s.{end}_value {better} s.reported_value OR s.reported_value IS NULL)"
 
@@ -126,17 +134,29 @@ def best(
             f"SELECT e.experiment_id, e.experiment_name, {value} AS value, CASE WHEN {logged} THEN s.{end}_step ELSE "
             f"s.reported_step END, CASE WHEN {logged} THEN 'logged' ELSE 'reported' END, ?, e.status, e.project, ?, "
             f"s.experiment AS number FROM {table} AS s JOIN experiment AS e ON e.id = s.experiment WHERE s.metric = ? "
-            f"AND {value} IS NOT NULL{condition} AND e.deleted_at IS NULL{where.text}"
+            f"AND {value} IS NOT NULL{condition} AND e.deleted_at IS NULL{where}"
         )
 
     sealed = ranked("metric_summary", f"s.best_{end}", " AND s.sealed = 1")
     open_ = ranked("_open_summary", f"CASE WHEN {logged} THEN s.{end}_value ELSE s.reported_value END", "")
-    once = [mode, name, metric, *where.parameters]
-    rows = connection.execute(
-        f"{sealed} UNION ALL {open_} ORDER BY value {order}, number LIMIT ?",
-        (*once, *once, -1 if limit is None else limit),
-    ).fetchall()
-    return [BestRow._make(row[:-1]) for row in rows]
+    return f"{sealed} UNION ALL {open_} ORDER BY value {order}, number LIMIT ?"
+
+
+def leaderboard(
+    connection: Connection, metrics: Metrics, limit: int | None, selection: Selection
+) -> list[tuple[BestRow, dict[str, float | None]]]:
+    """Rank experiments by the first metric, and give of each the best of all."""
+    (first, (number, mode)), *_ = metrics.items()
+    with one_state(connection):
+        ranked = best(connection, first, number, mode, limit, selection)
+        values = [summary_value(MetricField(name), metrics) for name in metrics]
+        found = connection.execute(
+            f"SELECT e.experiment_id, {', '.join(value.text for value in values)} FROM json_each(?) AS j "
+            "CROSS JOIN experiment AS e ON e.experiment_id = j.value AND e.deleted_at IS NULL",
+            (*(p for value in values for p in value.parameters), json.dumps([row.experiment_id for row in ranked])),
+        )
+        bests = {row[0]: dict(zip(metrics, row[1:], strict=True)) for row in found}
+    return [(row, bests[row.experiment_id]) for row in ranked]
 
 
 _ARTIFACTS = (
@@ -161,6 +181,58 @@ def artifacts(connection: Connection, selection: Selection, limit: int | None, o
     return [ArtifactRow._make((*r[1:6], tuple(decode(r[6])), *r[7:])) for r in rows]
 
 
+def made_by(connection: Connection, condition: str, parameters: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Give the artifacts that meet a condition with their experiments, newest first."""
+    return connection.execute(
+        "SELECT e.experiment_id, a.artifact_id, a.artifact_type, a.path, a.description, a.kind, a.size_bytes, "
+        "a.sha256, a.digest_state, a.updated_at, e.experiment_name, e.status FROM artifact AS a JOIN experiment AS e "
+        f"ON e.id = a.experiment WHERE {condition} AND e.deleted_at IS NULL ORDER BY a.updated_at DESC, a.id DESC",
+        parameters,
+    ).fetchall()
+
+
+def digests(connection: Connection, prefix: str) -> list[str]:
+    """Give the digests that begin with some hexadecimal digits, two at most: enough to tell whether it is one."""
+    sql = "SELECT DISTINCT sha256 FROM artifact WHERE sha256 >= ? AND sha256 < ? ORDER BY sha256 LIMIT 2"
+    return [digest for (digest,) in connection.execute(sql, (prefix, prefix + "g"))]
+
+
+_STATUS_CHANGES = (
+    "SELECT e.experiment_id, s.status, s.changed_at, s.message, t.number, "
+    "coalesce(nullif(s.hostname, ''), t.hostname), coalesce(nullif(s.username, ''), t.username) "
+    "FROM {} CROSS JOIN status_change AS s ON s.experiment = e.id LEFT JOIN attempt AS t ON t.id = s.attempt "
+    "WHERE e.deleted_at IS NULL{} ORDER BY s.id LIMIT ? OFFSET ?"
+)
+_ATTEMPTS = (
+    "SELECT e.experiment_id, t.number, t.started_at, t.ended_at, t.end_reason, t.hostname, t.username, t.pid, t.rank, "
+    "t.command_line, c.sha256, t.config_changes, v.git_commit FROM {} CROSS JOIN attempt AS t ON t.experiment = e.id "
+    "JOIN config AS c ON c.id = t.config LEFT JOIN environment AS v ON v.id = t.environment "
+    "WHERE e.deleted_at IS NULL{} ORDER BY t.id LIMIT ? OFFSET ?"
+)
+
+
+def status_changes(
+    connection: Connection, selection: Selection, limit: int | None, offset: int
+) -> list[tuple[Any, ...]]:
+    """List changes of status, oldest first."""
+    return _of_experiments(connection, _STATUS_CHANGES, selection, limit, offset)
+
+
+def attempts(connection: Connection, selection: Selection, limit: int | None, offset: int) -> list[tuple[Any, ...]]:
+    """List attempts, oldest first."""
+    return _of_experiments(connection, _ATTEMPTS, selection, limit, offset)
+
+
+def _of_experiments(
+    connection: Connection, sql: str, selection: Selection, limit: int | None, offset: int
+) -> list[tuple[Any, ...]]:
+    tables = selection.tables("experiment", "e")
+    return connection.execute(
+        sql.format(tables.text, selection.where.text),
+        (*tables.parameters, *selection.where.parameters, -1 if limit is None else limit, offset),
+    ).fetchall()
+
+
 def tags(connection: Connection) -> list[TagRow]:
     """Count the uses of every tag."""
     return [
@@ -170,23 +242,6 @@ def tags(connection: Connection) -> list[TagRow]:
             "experiment_tags UNION ALL SELECT tag, 0 FROM artifact_tags) GROUP BY tag ORDER BY tag"
         )
     ]
-
-
-def curve(
-    connection: Connection, experiment: tuple[int, str], metric: tuple[int, str], start: int, last: int
-) -> list[tuple[str, str, int, float]]:
-    """Read one curve in order of steps: what was folded, then what is recent (always beyond it)."""
-    key = (experiment[1], metric[1], experiment[0], metric[0], start, last)
-    condition = "WHERE experiment = ? AND metric = ? AND step BETWEEN ? AND ? ORDER BY step"
-    with one_state(connection):
-        found = connection.execute(f"SELECT ?, ?, step, value FROM metric_point {condition}", key).fetchall()
-        found += connection.execute(f"SELECT ?, ?, step, value FROM metric_recent {condition}", key).fetchall()
-        has_nan = connection.execute(
-            "SELECT non_finite_count > 0 FROM _summary WHERE experiment = ? AND metric = ?", (experiment[0], metric[0])
-        ).fetchone()
-    if has_nan and has_nan[0]:
-        found = [row if row[3] is not None else (*row[:3], nan) for row in found]
-    return found
 
 
 def params(connection: Connection, experiment: int) -> Params:

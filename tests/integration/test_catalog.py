@@ -169,7 +169,7 @@ def test_tags_params_history(catalog: Catalog) -> None:
         ("unet-2", 0),
     ]
     assert math.isnan(points[2].value)
-    assert [row.step for row in catalog.history("dice", "unet-1", start=1, stop=2)] == [1]
+    assert [row.step for row in catalog.history("dice", "unet-1", slice(1, 2))] == [1]
     assert len(catalog.history("iou", "unet-1")) == 0
     for metric, experiment in (("dicee", "unet-1"), ("dice", "unet-9")):
         with pytest.raises(NotFoundError, match="did you mean"):

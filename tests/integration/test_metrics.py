@@ -518,7 +518,7 @@ def test_history_of_several_metrics_and_experiments(
         for step in range(10):
             tracker.log_metrics({"x": step / 2, "y": -step}, step=step * 3)
     with Catalog(catalog_path) as catalog:
-        rows = catalog.history(["y", "x"], ["a", "b"], start=3, stop=9)
+        rows = catalog.history(["y", "x"], ["a", "b"], slice(3, 9))
         assert [tuple(row) for row in rows] == [
             (experiment, metric, step, step / 6 if metric == "x" else -step / 3)
             for experiment in ("a", "b")

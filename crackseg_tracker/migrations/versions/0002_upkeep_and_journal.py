@@ -20,6 +20,7 @@ STATEMENTS = (
     "ALTER TABLE attempt ADD COLUMN end_reason TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE status_change ADD COLUMN hostname TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE status_change ADD COLUMN username TEXT NOT NULL DEFAULT ''",
+    "CREATE INDEX artifact_by_path ON artifact (absolute_path)",
     """CREATE TABLE change_log (
     id INTEGER NOT NULL,
     experiment INTEGER NOT NULL,
