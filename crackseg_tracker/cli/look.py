@@ -153,18 +153,61 @@ def tags_command(catalog: str | None, output: Output) -> None:
 @catalog_option
 @experiment_argument()
 @metric_argument("metrics", many=True)
+@click.option("--points", type=click.IntRange(min=1), metavar="N", help="Sum up in N buckets: min, max, mean, last.")
 @click.option("--start", type=click.IntRange(min=0), default=0, metavar="STEP", help="First step.")
 @click.option("--stop", type=click.IntRange(min=0), metavar="STEP", help="The step before which to stop.")
 @output_options
 def history_command(
-    catalog: str | None, experiment: str, metrics: tuple[str, ...], start: int, stop: int | None, output: Output
+    catalog: str | None,
+    experiment: str,
+    metrics: tuple[str, ...],
+    points: int | None,
+    start: int,
+    stop: int | None,
+    output: Output,
 ) -> None:
     """Give the curves of metrics of one experiment."""
     from crackseg_tracker import Catalog
 
     with Catalog(catalog) as opened:
-        points = opened.history(list(metrics), opened.resolve(experiment), start=start, stop=stop)
-        output.show(points, ("step", "value") if len(metrics) == 1 else ("metric", "step", "value"))
+        names, one, steps = list(metrics), opened.resolve(experiment), slice(start, stop)
+        if points is not None:
+            output.show(opened.history(names, one, steps, points=points))
+            return
+        curve = opened.history(names, one, steps)
+    output.show(curve, ("step", "value") if len(metrics) == 1 else ("metric", "step", "value"))
+
+
+@click.command("leaderboard")
+@catalog_option
+@metric_argument("metrics", many=True)
+@filter_options()
+@limit_options(10)
+@output_options
+def leaderboard_command(
+    catalog: str | None, metrics: tuple[str, ...], filters: Filters, limit: int | None, output: Output
+) -> None:
+    """Rank experiments by the first METRIC, with their best of the others beside it."""
+    from crackseg_tracker.rows import LeaderboardRow
+
+    output.answer(
+        catalog,
+        LeaderboardRow._fields,
+        lambda opened: opened.leaderboard(list(metrics), limit or None, **filters(opened)),
+        ("rank", "experiment_id", "experiment_name", *(f"values.{metric}" for metric in metrics), "status"),
+    )
+
+
+@click.command("whence")
+@catalog_option
+@click.argument("file", shell_complete=completion.files)
+@output_options
+def whence_command(catalog: str | None, file: str, output: Output) -> None:
+    """Tell which experiments made FILE, by its content; a sha256 or its beginning will do."""
+    from crackseg_tracker.rows import WhenceRow
+
+    selection = ("experiment_id", "artifact_id", "match", "artifact_type", "path", "status")
+    output.answer(catalog, WhenceRow._fields, lambda opened: opened.whence(file), selection)
 
 
 @click.command("changes")

@@ -2,6 +2,7 @@
 
 import csv
 import doctest
+import hashlib
 import io
 import json
 import os
@@ -211,6 +212,28 @@ def test_history(catalog: Path) -> None:
         ["unet-2", "loss", "1", "0.25"],
         ["unet-2", "val/iou", "1", "0.65"],
     ]
+    [bucket] = lines("history", "unet-2", "val/iou", "--points", "1", "--columns", "first_step,last_step,points,max")
+    assert bucket == ["0", "2", "3", "0.75"]
+
+
+def test_leaderboard(catalog: Path) -> None:
+    assert [row[:2] for row in lines("leaderboard", "val/iou", "loss")] == [
+        ["1", "unet-2"],
+        ["2", "seg-1"],
+        ["3", "unet-1"],
+    ]
+    assert [row[1] for row in lines("leaderboard", "loss", "--tag", "baseline", "--limit", "1")] == ["unet-2"]
+
+
+def test_whence(own_catalog: Path, new_tracker: Maker, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "epoch-7.pth"
+    checkpoint.write_bytes(b"weights")
+    new_tracker("maker").add_artifact("best", "checkpoint", checkpoint)
+    copy = tmp_path / "copied.pth"
+    copy.write_bytes(b"weights")
+    assert lines("whence", str(copy), "--columns", "experiment_id,artifact_id,match") == [["maker", "best", "content"]]
+    assert lines("whence", hashlib.sha256(b"weights").hexdigest()[:12])[0][0] == "maker"
+    assert lines("whence", "f" * 64) == []
 
 
 def test_show(catalog: Path) -> None:
