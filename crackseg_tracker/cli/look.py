@@ -187,7 +187,7 @@ def history_command(
 def leaderboard_command(
     catalog: str | None, metrics: tuple[str, ...], filters: Filters, limit: int | None, output: Output
 ) -> None:
-    """Rank experiments by the first METRIC, with their best of the others beside it."""
+    """Rank experiments by the first METRIC, the others beside it."""
     from crackseg_tracker.rows import LeaderboardRow
 
     output.answer(
@@ -203,7 +203,7 @@ def leaderboard_command(
 @click.argument("file", shell_complete=completion.files)
 @output_options
 def whence_command(catalog: str | None, file: str, output: Output) -> None:
-    """Tell which experiments made FILE, by its content; a sha256 or its beginning will do."""
+    """Tell which experiments made FILE, a path or a sha256, by its content."""
     from crackseg_tracker.rows import WhenceRow
 
     selection = ("experiment_id", "artifact_id", "match", "artifact_type", "path", "status")
