@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 if TYPE_CHECKING:
     import subprocess
 
-__all__ = ["Environment", "ProcessFacts", "capture", "process_facts"]
+__all__ = ["Environment", "ProcessFacts", "capture", "process_facts", "process_start"]
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ def process_facts() -> ProcessFacts:
         boot_id=_guarded(lambda: _read_text("/proc/sys/kernel/random/boot_id").strip(), ""),
         pid_namespace=_guarded(lambda: str(Path("/proc/self/ns/pid").readlink()), ""),
         pid=os.getpid(),
-        process_started=_guarded(_process_started, ""),
+        process_started=process_start(os.getpid()) or "",
         username=_guarded(_username, ""),
         # orig_argv and not argv: argv has lost "-m package" and the interpreter's own options.
         command_line=_guarded(lambda: _storable(shlex.join(sys.orig_argv)), ""),
@@ -205,10 +205,37 @@ def _memory_gb() -> float:
     return round(max(total, 0) / 1024**3, 2)
 
 
-def _process_started() -> str:
-    # The second field is the program's name in brackets and may itself hold blanks and brackets,
-    # so the fields are counted from the last closing one: what follows is field 3, wanted is 22.
-    return _read_text("/proc/self/stat").rpartition(")")[2].split()[19]
+def process_start(pid: int) -> str | None:
+    """Tell when a process of this machine started, in a form that only serves to be compared.
+
+    Together with the number it names one process, for the number alone is given away again.
+
+    Returns:
+        None when there is no such process (or only its zombie), "" where the system does not say.
+
+    Examples:
+        >>> process_start(os.getpid()) == process_facts().process_started
+        True
+    """
+    if not 0 < pid < 2**31:
+        return None
+    try:
+        # The second field is the program's name in brackets and may itself hold blanks and brackets,
+        # so the fields are counted from the last closing one: what follows is field 3, wanted is 22.
+        fields = _read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]
+    except (OSError, IndexError):
+        return _guarded(lambda: _exists(pid), "")
+
+
+def _exists(pid: int) -> str | None:
+    if sys.platform == "win32":
+        return ""  # os.kill would end it
+    try:
+        os.kill(pid, 0)  # where there is no /proc, or one that hides the processes of others
+    except ProcessLookupError:
+        return None
+    return ""
 
 
 # --- packages and torch -------------------------------------------------------------------------

@@ -16,6 +16,7 @@
     └── CatalogError                        the catalog itself
         ├── ForeignCatalogError             the file is not a catalog of ours
         ├── NewerCatalogError               a later release made it
+        ├── OlderCatalogError               an earlier release made it: to be upgraded before it is read
         ├── DamagedCatalogError             SQLite cannot read it
         ├── CatalogBusyError                locked by another process for too long
         └── CatalogWriteError               full, read-only, gone, input/output error
@@ -96,6 +97,10 @@ class ForeignCatalogError(CatalogError):
 
 class NewerCatalogError(CatalogError):
     """A later release of this library made the file."""
+
+
+class OlderCatalogError(CatalogError):
+    """An earlier release made the file, and it has to be upgraded before it is read."""
 
 
 class DamagedCatalogError(CatalogError):

@@ -241,6 +241,17 @@ class TagRow(NamedTuple):
     artifacts: int
 
 
+class SweptRow(NamedTuple):
+    """A running experiment that nobody works on any more, its last process, and how one knows."""
+
+    experiment_id: str
+    project: str
+    hostname: str
+    pid: int | None
+    started_at: str | None
+    reason: str
+
+
 class PointRow(NamedTuple):
     """One point of a curve."""
 

@@ -105,10 +105,12 @@ def _file_of_url(url: str, setting: str) -> str:
     from urllib.parse import unquote
 
     path = unquote(rest.partition("?")[0])
+    host = rest.partition("/")[0]
     path = path[1:] if path.startswith("/") else path
-    if path in ("", ":memory:"):
+    if path in ("", ":memory:") or "@" in host:
         raise SettingsError(
-            f"{setting}: {url!r} names no file (:memory: is not supported); " "give sqlite:////absolute/path.db"
+            f"{setting}: {scheme}://... names no file of this machine (:memory: is not supported); give "
+            "sqlite:////absolute/path.db"
         )
     return path
 
@@ -142,6 +144,7 @@ def _from_pyproject(file: Path) -> Location | Literal["no catalog"] | None:
         or value.startswith(("file:", "sqlite:", ":memory:"))
         or "://" in value
     ):
-        raise SettingsError(f"{setting}: catalog = {value!r} is not the path of a file; write one")
+        shown = f"{value.partition('://')[0]}://..." if isinstance(value, str) and "://" in value else repr(value)
+        raise SettingsError(f"{setting}: catalog = {shown} is not the path of a file; write one")
     path = Path(value).expanduser()
     return Location(Path(os.path.abspath(file.parent / path)), setting)

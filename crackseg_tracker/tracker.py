@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import os
-import traceback
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from crackseg_tracker import config as configs
-from crackseg_tracker import environment, fingerprint, settings, sidecar, values
+from crackseg_tracker import environment, fingerprint, ranks, settings, sidecar, values
 from crackseg_tracker.errors import (
     DuplicateExperimentError,
     ExperimentExistsError,
@@ -27,11 +27,12 @@ from crackseg_tracker.identity import IDENTITY_IGNORES, checked_patterns
 from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.rows import Metadata, nothing_known
 from crackseg_tracker.schema import ENDS
-from crackseg_tracker.store import changes, duplicates, metric_changes, metrics, origin_import, reading, replay
+from crackseg_tracker.store import changes, duplicates, endings, metric_changes, metrics, origin_import, reading, replay
 from crackseg_tracker.store.attempts import Attempt, AttemptChange, redacted
 from crackseg_tracker.store.buffer import MetricBuffer
 from crackseg_tracker.store.changes import Change
-from crackseg_tracker.store.database import open_database, translated
+from crackseg_tracker.store.database import open_database, open_privately, translated
+from crackseg_tracker.store.lives import open_attempts
 from crackseg_tracker.store.recording import FAULTS, Recorder, Subject, backlog_of
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class ExperimentTracker:
         durability: "normal" (survives ``kill -9``; a power loss takes at most the last 5 seconds), "full" (survives
             power loss) or "buffered" (metrics are committed by a thread at most 50 ms later).
         strict: True raises when the catalog cannot take a write, instead of journaling it.
+        rank: The rank of this process in a distributed training; default: see `crackseg_tracker.ranks`. Only rank 0
+            records. In any other every call works, on a catalog in memory that nobody sees.
+        all_ranks: True has every rank record, each as an attempt of its own; the status is that of rank 0.
         on_duplicate: What to do when a new experiment was trained before: one with the same config, commit, uncommitted
             changes and ``data_fingerprint`` has completed. "warn" names it and its bests in the log, "error" raises.
         data_fingerprint: Any text that changes with the data, such as a digest or a version.
@@ -104,6 +108,8 @@ class ExperimentTracker:
         redact: Iterable[str] = (),
         durability: Durability = "normal",
         strict: bool = False,
+        rank: int | None = None,
+        all_ranks: bool = False,
         on_duplicate: OnDuplicate = "ignore",
         data_fingerprint: str = "",
         identity_ignores: Iterable[str] = IDENTITY_IGNORES,
@@ -132,7 +138,13 @@ class ExperimentTracker:
         self._config = None if config is None else configs.capture(config, self._redactor, ignores)
         # Absolute from here on: Hydra may change the working directory before the first write.
         self._folder = Path(os.path.realpath(self.experiment_dir))
-        self._database = open_database(settings.locate(catalog))
+        self._rank = ranks.current_rank() if rank is None else values.checked_step(rank, "rank")
+        location = settings.locate(catalog)
+        if self._rank and not all_ranks:
+            self._database = open_privately(location)
+            _say_once(f"rank {self._rank} records nothing, rank 0 does (all_ranks=True records each)")
+        else:
+            self._database = open_database(location)
         self._redactor.share(self._database.secrets)
         if durability == "full":
             self._database.require_full_sync()
@@ -150,14 +162,18 @@ class ExperimentTracker:
             subject,
             backlog_of(self._database, subject, self._folder, lambda: self._journal_header(subject.uid)),
             self._beginning,
+            self._redactor.text,
             strict=strict,
             synced=durability == "full",
         )
-        self._recorder.attempt = begun
+        if begun is not None:
+            self._recorder.begin(begun)
         self._buffer = MetricBuffer(self._database, self._recorder) if durability == "buffered" else None
 
     def __repr__(self) -> str:
         """Show which experiment, in which catalog."""
+        if self._database.private:
+            return f"<ExperimentTracker {self.experiment_id!r}, of rank {self._rank}, which records nothing>"
         return f"<ExperimentTracker {self.experiment_id!r} in {self._database.path}>"
 
     # Life
@@ -165,7 +181,10 @@ class ExperimentTracker:
     def start_experiment(self) -> None:
         """Set the status to running; after an end, this resumes the experiment in a new attempt."""
         self._flush_metrics()
-        self._recorder.write(changes.StatusChange(status="running"), resume=True)
+        if self._leads:
+            self._recorder.write(changes.StatusChange(status="running"), resume=True)
+        else:
+            self._recorder.begin_attempt()
         self._write_sidecar()
 
     def complete_experiment(self) -> None:
@@ -479,8 +498,8 @@ class ExperimentTracker:
         if self._entered != os.getpid():
             return  # a forked child leaves the block: the experiment is the parent's
         try:
-            if self._recorder.status() not in ENDS:
-                self._end(*_end_of(kind, error, trace))
+            if self._recorder.status() not in ENDS or not self._leads:
+                self._end(*endings.of_exception(error))
             self.close()
         except Exception:
             if error is None:
@@ -536,7 +555,12 @@ class ExperimentTracker:
         """Tell what begins an attempt of this process, with its secrets redacted."""
         facts, process = redacted(self._redactor, environment.capture(), environment.process_facts())
         return AttemptChange(
-            config=self._config, environment=facts, process=process, data_fingerprint=self._data_fingerprint
+            config=self._config,
+            environment=facts,
+            process=process,
+            data_fingerprint=self._data_fingerprint,
+            lock_name=open_attempts(self._database).lock_name(),
+            rank=self._rank,
         )
 
     def _journal_header(self, uid: str) -> dict[str, Any]:
@@ -579,7 +603,14 @@ class ExperimentTracker:
             return Subject(number, uid, created_ms)
         return None
 
+    @property
+    def _leads(self) -> bool:
+        """Whether the status is this process's to say: of several ranks that record, it is the first one's."""
+        return self._database.private or not self._rank
+
     def _make_folder(self) -> None:
+        if self._database.private:
+            return
         try:
             make_private_folder(self._folder)
         except OSError as error:
@@ -621,6 +652,9 @@ class ExperimentTracker:
     def _end(self, status: str, message: str = "") -> None:
         text = self._redactor.text(_lenient_text(message))
         self._flush_metrics()
+        if not self._leads:
+            self._recorder.write(changes.AttemptEnd(reason=text or status), synced=True)
+            return
         before = self._recorder.status()
         self._recorder.write(changes.StatusChange(status=status, message=text), synced=True)
         if before in ENDS and before != status:
@@ -668,6 +702,8 @@ class ExperimentTracker:
         return self._known
 
     def _write_sidecar(self) -> None:
+        if self._database.private or not self._leads:
+            return
         if self._recorder.is_deleted():
             return  # the folder may belong to another experiment now
         try:
@@ -681,22 +717,13 @@ class ExperimentTracker:
         self._unhashed = []
 
 
+@cache
+def _say_once(message: str) -> None:
+    logger.warning(message)
+
+
 def _is_known(connection: Connection, uid: str) -> bool:
     return connection.execute("SELECT 1 FROM experiment WHERE uid = ?", (uid,)).fetchone() is not None
-
-
-def _end_of(
-    kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-) -> tuple[str, str]:
-    """Tell which end an exception means, and its message."""
-    if error is None or (isinstance(error, SystemExit) and not error.code):
-        return "completed", ""
-    if isinstance(error, (KeyboardInterrupt, GeneratorExit, SystemExit)):
-        return "aborted", f"{type(error).__name__}: {error}".rstrip(": ")
-    try:
-        return "failed", "".join(traceback.format_exception(kind, error, trace))
-    except Exception:  # an exception whose own __str__ raises
-        return "failed", type(error).__name__
 
 
 def _checked_mapping(value: object, what: str) -> Mapping[Any, Any]:

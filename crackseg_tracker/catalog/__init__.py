@@ -7,19 +7,20 @@ from crackseg_tracker.catalog.evaluation import Evaluation
 from crackseg_tracker.catalog.exchange import Exchange
 from crackseg_tracker.catalog.journals import Journals
 from crackseg_tracker.catalog.references import References
+from crackseg_tracker.catalog.safekeeping import Safekeeping
 from crackseg_tracker.catalog.sql import Sql
 
 __all__ = ["Catalog"]
 
 
-class Catalog(References, Exchange, Comparisons, Evaluation, Sql, Journals):
+class Catalog(References, Exchange, Comparisons, Evaluation, Sql, Journals, Safekeeping):
     """All experiments of a catalog, read-only: training may write meanwhile.
 
     Args:
         location: Path or SQLAlchemy URL; default: see `crackseg_tracker.settings`.
 
     Raises:
-        CatalogError: There is no catalog yet, or the file is foreign, newer or damaged.
+        CatalogError: There is no catalog yet, or the file is foreign, newer, older (see `upgrade`) or damaged.
 
     Example:
         >>> from tempfile import TemporaryDirectory

@@ -20,6 +20,9 @@ class AttemptChange(Change):
     environment: Environment
     process: ProcessFacts
     data_fingerprint: str = ""
+    #: See `store.lives`.
+    lock_name: str = ""
+    rank: int | None = None
 
     def apply(self, connection: Connection, target: Target) -> None:
         """Write it down, unless it is."""
@@ -37,7 +40,16 @@ class AttemptChange(Change):
             connection.execute(
                 "UPDATE experiment SET data_fingerprint = ? WHERE id = ?", (self.data_fingerprint, experiment)
             )
-        return changes.begin_attempt(connection, experiment, self.config, self.environment, self.process, self.at)
+        return changes.begin_attempt(
+            connection,
+            experiment,
+            self.config,
+            self.environment,
+            self.process,
+            self.at,
+            self.lock_name,
+            self.rank,
+        )
 
 
 def redacted(redactor: Redactor, environment: Environment, process: ProcessFacts) -> tuple[Environment, ProcessFacts]:

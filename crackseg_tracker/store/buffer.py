@@ -49,9 +49,15 @@ class MetricBuffer:
                 self._thread.start()
             self._wake.set()
 
-    def flush(self) -> None:
-        """Record all that was queued before, in one transaction."""
-        with self._flushing:
+    def flush(self, wait: float = -1) -> None:
+        """Record all that was queued before, in one transaction.
+
+        Args:
+            wait: For so many seconds, when somebody else is at it; negative waits for the end.
+        """
+        if not self._flushing.acquire(timeout=wait):
+            return
+        try:
             queue = self._queue
             if not queue:
                 return
@@ -59,6 +65,8 @@ class MetricBuffer:
             self._recorder.log_calls(batch)
             for _ in batch:
                 queue.popleft()
+        finally:
+            self._flushing.release()
 
     def _after_fork(self) -> None:
         """Leave the queue to the parent, which flushed it before the fork or still has it."""
@@ -94,11 +102,11 @@ def _flush_when_a_child_ends() -> None:
         util.Finalize(None, flush_all, exitpriority=100)
 
 
-def flush_all() -> None:
-    """Flush every buffer of the process (at exit and before a fork)."""
+def flush_all(wait: float = -1) -> None:
+    """Flush every buffer of the process (at exit, before a fork, and in a signal's handler, which may not wait)."""
     for buffer in list(_buffers):
         try:
-            buffer.flush()
+            buffer.flush(wait)
         except Exception:
             logger.warning("metrics could not be committed", exc_info=True)
 

@@ -183,14 +183,18 @@ class DigestChange(Change):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusChange(Change):
-    """A new status. An end seals the metrics: their bests enter the index."""
+    """A new status. An end is the attempt's too, and seals the metrics: their bests enter the index."""
 
     status: str
     message: str = ""
+    #: Who says so, where it is not the attempt's own process.
+    hostname: str = ""
+    username: str = ""
 
     def apply(self, connection: Connection, target: Target) -> None:
         """Write the change; the status that is there already only takes the message."""
         experiment = target.experiment
+        self._end_attempt(connection, target)
         before = connection.execute("SELECT status FROM experiment WHERE id = ?", (experiment,)).fetchone()[0]
         if before != self.status:
             self._write(connection, target)
@@ -205,7 +209,12 @@ class StatusChange(Change):
         if later is None:
             self.apply(connection, target)
         else:
+            self._end_attempt(connection, target)
             self._note(connection, target)
+
+    def _end_attempt(self, connection: Connection, target: Target) -> None:
+        if self.status in ENDS:
+            end_attempt(connection, target.attempt, self.status, self.at)
 
     def _write(self, connection: Connection, target: Target) -> None:
         if self.status in ENDS:
@@ -224,9 +233,28 @@ class StatusChange(Change):
 
     def _note(self, connection: Connection, target: Target) -> None:
         connection.execute(
-            "INSERT INTO status_change (experiment, attempt, status, message, changed_at) VALUES (?, ?, ?, ?, ?)",
-            (target.experiment, target.attempt, self.status, self.message, self.at),
+            "INSERT INTO status_change (experiment, attempt, status, message, changed_at, hostname, username) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (target.experiment, target.attempt, self.status, self.message, self.at, self.hostname, self.username),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptEnd(Change):
+    """The end of an attempt that is not the experiment's."""
+
+    reason: str
+
+    def apply(self, connection: Connection, target: Target) -> None:
+        """Write the change."""
+        end_attempt(connection, target.attempt, self.reason, self.at)
+
+
+def end_attempt(connection: Connection, attempt: int | None, reason: str, at: str) -> None:
+    """Record when and how a process let go of an experiment; its first end counts."""
+    connection.execute(
+        "UPDATE attempt SET ended_at = ?, end_reason = ? WHERE id = ? AND ended_at IS NULL", (at, reason, attempt)
+    )
 
 
 class NewExperiment(NamedTuple):
@@ -291,6 +319,8 @@ def begin_attempt(
     environment: Environment,
     process: ProcessFacts,
     at: str,
+    lock_name: str = "",
+    rank: int | None = None,
 ) -> int:
     """Record that a process works on the experiment; a changed config is a new revision.
 
@@ -322,8 +352,9 @@ def begin_attempt(
     metrics.fold_leftovers(connection)
     return connection.execute(
         "INSERT INTO attempt (experiment, number, started_at, hostname, boot_id, pid_namespace, pid, process_started, "
-        "username, command_line, config, config_changes, environment) SELECT ?1, coalesce(max(number), 0) + 1, "
-        "?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 FROM attempt WHERE experiment = ?1 RETURNING id",
+        "username, command_line, config, config_changes, environment, lock_name, rank) SELECT ?1, "
+        "coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 FROM attempt "
+        "WHERE experiment = ?1 RETURNING id",
         (
             experiment,
             at,
@@ -337,6 +368,8 @@ def begin_attempt(
             current,
             json.dumps(changes),
             environment_number,
+            lock_name,
+            rank,
         ),
     ).fetchone()[0]
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 from crackseg_tracker import schema
 from crackseg_tracker.errors import (
+    CatalogError,
     CatalogWriteError,
     DamagedCatalogError,
     ForeignCatalogError,
     NewerCatalogError,
+    OlderCatalogError,
 )
 from crackseg_tracker.folders import make_private_folder
 from crackseg_tracker.settings import Location
+from crackseg_tracker.store import filesystems, guard, upgrading
 from crackseg_tracker.store.locks import creation_lock
 
 logger = logging.getLogger("crackseg_tracker")
@@ -43,6 +47,9 @@ def recognise(path: Path) -> int | None:
             connection.execute("PRAGMA writable_schema = ON")
             application = connection.execute("PRAGMA application_id").fetchone()[0]
             version = connection.execute("PRAGMA user_version").fetchone()[0]
+            check_header(path, application, version)
+            if not _has_log(path):  # what a log adds is looked at when the catalog is opened with it
+                guard.check(path, connection, version)
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:
@@ -55,8 +62,14 @@ def recognise(path: Path) -> int | None:
         ) from error
     except OSError as error:
         raise CatalogWriteError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-    check_header(path, application, version)
     return version
+
+
+def _has_log(path: Path) -> bool:
+    try:
+        return Path(f"{path}-wal").stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def check_header(path: Path, application: int, version: int) -> None:
@@ -73,6 +86,24 @@ def check_header(path: Path, application: int, version: int) -> None:
         )
 
 
+def check_opened(path: Path, connection: sqlite3.Connection, *, older: bool = False) -> None:
+    """Refuse an open file that is not a catalog of this version (or an ``older`` one), with our schema.
+
+    Raises:
+        OlderCatalogError: It has to be upgraded first.
+    """
+    [(application,)] = connection.execute("PRAGMA application_id").fetchall()
+    [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+    check_header(path, application, version)
+    if version < schema.VERSION and not older:
+        raise OlderCatalogError(
+            f"{path} has schema version {version}, this release reads {schema.VERSION}: upgrade it with "
+            f"crackseg_tracker.Catalog.upgrade({os.fspath(path)!r}), which keeps a backup beside it, or open an "
+            "ExperimentTracker on it"
+        )
+    guard.check(path, connection, version)
+
+
 def ensure(location: Location) -> None:
     """Make sure that a catalog of the current version is at the location."""
     path = location.path
@@ -81,13 +112,11 @@ def ensure(location: Location) -> None:
     try:
         make_private_folder(path.parent)
         with creation_lock(path):
-            version = recognise(path)
-            if version is None:
+            if recognise(path) is None:
                 _create(path)
                 logger.info("created the catalog %s (%s)", path, location.setting)
-            elif version < schema.VERSION:
-                _migrate(path)
-                logger.info("upgraded the catalog %s from schema version %d to %d", path, version, schema.VERSION)
+            else:
+                _upgrade(path)
     except OSError as error:
         raise CatalogWriteError(
             f"the catalog {path} cannot be created ({error.strerror or error}); choose another path with catalog= "
@@ -95,11 +124,30 @@ def ensure(location: Location) -> None:
         ) from error
 
 
-def upgrade(path: Path) -> None:
-    """Bring a catalog that nobody else knows of (a copy) to the current version."""
-    version = recognise(path)
-    if version is not None and version < schema.VERSION:
-        _migrate(path)
+def upgrade(location: Location) -> Path | None:
+    """Upgrade the catalog at the location; give its backup, or None when there was nothing to do."""
+    path = location.path
+    if recognise(path) is None:
+        raise CatalogError(f"there is no catalog at {path}; an ExperimentTracker with this path creates one")
+    try:
+        with creation_lock(path):
+            return _upgrade(path)
+    except OSError as error:
+        raise CatalogWriteError(f"the catalog {path} cannot be upgraded ({error.strerror or error})") from error
+
+
+def upgrade_copy(path: Path) -> None:
+    """Bring a catalog that nobody else knows of (a copy) to the current version, without a backup."""
+    with closing(upgrading.connect(path)) as connection:
+        guard.check(path, connection, upgrading.version_of(connection))
+        upgrading.migrate(connection)
+
+
+def _upgrade(path: Path) -> Path | None:
+    copy = upgrading.upgrade(path)
+    if copy is not None:
+        logger.warning("upgraded the catalog %s to schema version %d; the backup is %s", path, schema.VERSION, copy)
+    return copy
 
 
 def _create(path: Path) -> None:
@@ -113,41 +161,11 @@ def _create(path: Path) -> None:
         leftover.unlink(missing_ok=True)
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
-        _migrate(draft)
+        with closing(upgrading.connect(draft)) as connection:
+            upgrading.migrate(connection)
+            filesystems.settle(connection, path)
         with draft.open("rb+") as stream:
             os.fsync(stream.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _migrate(path: Path) -> None:
-    """Run the packaged migrations on the file. Alembic is loaded here only: no start on an existing catalog pays it."""
-    from alembic.command import upgrade
-    from alembic.config import Config
-    from sqlalchemy import create_engine, pool
-
-    from crackseg_tracker.schema import views
-
-    engine = create_engine("sqlite://", creator=lambda: _plain(path), poolclass=pool.NullPool)
-    config = Config()
-    config.set_main_option("script_location", "crackseg_tracker:migrations")
-    config.set_main_option("path_separator", "os")
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # a user's INFO log shows our one line only
-    with engine.connect() as connection:
-        # pysqlite neither begins nor rolls back around DDL on its own: the driver is in autocommit, BEGIN is ours.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        config.attributes["connection"] = connection
-        for name in views.VIEWS:  # before the migrations: SQLite alters no table that a broken view looks at
-            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
-        upgrade(config, schema.REVISION)
-        for name in views.VIEWS:
-            connection.exec_driver_sql(views.create_view(name))
-        connection.exec_driver_sql(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-        connection.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")
-        connection.exec_driver_sql("COMMIT")
-        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-
-
-def _plain(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None)

@@ -31,7 +31,7 @@ from crackseg_tracker.errors import (
     ForeignCatalogError,
 )
 from crackseg_tracker.settings import Location
-from crackseg_tracker.store import creation
+from crackseg_tracker.store import creation, filesystems, upgrading
 
 #: How long to wait for a lock that another process holds: before a training starts, and while one waits for us.
 LOCK_WAIT_SECONDS = 10.0
@@ -40,6 +40,7 @@ WRITE_WAIT_SECONDS = 0.2
 logger = logging.getLogger("crackseg_tracker")
 
 _open_databases: dict[Path, Database] = {}
+_private_databases: dict[Path, PrivateDatabase] = {}
 _with_fork_hooks: WeakSet[Database] = WeakSet()
 _registry_lock = threading.Lock()
 _held_over_fork: list[Any] = []
@@ -61,6 +62,8 @@ class Database:
         self.token = 0
         self._fork_listeners: list[WeakMethod[Callable[[], None]]] = []
         self.full_sync = False
+        #: Whether nobody else can ever open it, and nothing is kept (see `PrivateDatabase`).
+        self.private = False
         #: Secret values that the process's trackers saw: none of them may write one down (see `Redactor.share`).
         self.secrets: list[str] = []
         #: Why the catalog takes no writes at the moment; they are journaled until the keeper finds that it does again.
@@ -86,8 +89,8 @@ class Database:
         if self.watched >= 0 and not (self.path.exists() and self.path.stat().st_size):
             # A training that goes on must not put an empty catalog in the place of the lost one.
             raise CatalogWriteError(f"{self.path} is gone; put it back, or start a new training to make a new one")
-        creation.ensure(self.location)
         with translated(self.path):
+            creation.ensure(self.location)
             connection = sqlite3.connect(
                 f"file:{quote(os.fspath(self.path))}?mode=rw",
                 uri=True,
@@ -99,6 +102,7 @@ class Database:
             self.retrying(lambda: connection.execute("PRAGMA synchronous").fetchone())
             connection.execute(f"PRAGMA synchronous = {'FULL' if self.full_sync else 'NORMAL'}")
             _check_version(self.path, connection)
+            filesystems.settle(connection, self.path)
             connection.execute("PRAGMA foreign_keys = ON")
             # A call dirties one page, and the same few pages again and again: a checkpoint costs the same two syncs for
             # 2,000 frames (8 MB of WAL) as for the usual 1,000, and comes half as often.
@@ -276,6 +280,41 @@ class Database:
                 forget()
 
 
+class PrivateDatabase(Database):
+    """A catalog in the memory of a process that is to record nothing: every call works, and its answers make sense."""
+
+    def __init__(self, location: Location) -> None:
+        # Not the path of the catalog: nothing of ours may be looked for, or left, beside that.
+        super().__init__(Location(Path("in memory only") / location.path.name, location.setting))
+        self.private = True
+        self.watched = os.open(os.devnull, os.O_RDONLY)  # a file that nobody deletes
+
+    def is_in_place(self) -> bool:
+        """Nobody can move memory."""
+        return True
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, cached_statements=512)
+        upgrading.migrate(connection)
+        connection.execute("PRAGMA foreign_keys = ON")
+        self.token = secrets.randbits(62)
+        return connection
+
+    def _forget_inherited(self) -> None:
+        """Run in a forked child: memory has no locks to lose, and the copy is the child's own."""
+        connection, self._connection = self._connection, None
+        super()._forget_inherited()
+        self._connection = connection
+
+
+def open_privately(location: Location) -> Database:
+    """Give the process's one private stand-in for a catalog."""
+    with _registry_lock:
+        if location.path not in _private_databases:
+            _private_databases[location.path] = PrivateDatabase(location)
+        return _private_databases[location.path]
+
+
 def open_database(location: Location) -> Database:
     """Give the process's one `Database` of a catalog."""
     with _registry_lock:
@@ -287,8 +326,13 @@ def open_database(location: Location) -> Database:
     return database
 
 
-def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Open a connection that cannot write, or raise what `creation.recognise` says about the file."""
+def open_for_reading(path: Path, *, older: bool = False) -> sqlite3.Connection:
+    """Open a connection that cannot write, or raise what `creation.recognise` says about the file.
+
+    Args:
+        path: The catalog.
+        older: Open one of an earlier release too (to be copied, and the copy upgraded).
+    """
     if creation.recognise(path) is None:
         raise CatalogError(f"there is no catalog at {path} yet; an ExperimentTracker with this path creates it")
     with translated(path):
@@ -302,18 +346,16 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
             # WAL needs a file beside the catalog; in a read-only folder (an archive) nobody writes.
             connection.close()
             connection = sqlite3.connect(name + "&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
-        _check_version(path, connection)
+        _check_version(path, connection, older=older)
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
     return connection
 
 
-def _check_version(path: Path, connection: sqlite3.Connection) -> None:
-    """Look at the header again, now with the WAL: a newer release may be at work on the file."""
-    [(application,)] = connection.execute("PRAGMA application_id").fetchall()
-    [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+def _check_version(path: Path, connection: sqlite3.Connection, *, older: bool = False) -> None:
+    """Look at the header and the schema again, now with the WAL: a newer release may be at work on the file."""
     try:
-        creation.check_header(path, application, version)
+        creation.check_opened(path, connection, older=older)
     except CatalogError:
         connection.close()
         raise

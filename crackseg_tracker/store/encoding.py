@@ -24,6 +24,7 @@ _KINDS: dict[str, type[Change]] = {
         changes.ArtifactChange,
         changes.DigestChange,
         changes.StatusChange,
+        changes.AttemptEnd,
         metric_changes.MetricCalls,
         metric_changes.HistoryChange,
         metric_changes.SamplesChange,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from functools import cache
 from sqlite3 import Connection
 from typing import Any, cast
 
 from crackseg_tracker import schema
 from crackseg_tracker.schema.views import VIEWS, create_view
+from crackseg_tracker.store import guard
 
 # What must hold between the rows, beyond what the schema can say: a query that finds the offenders, and its meaning.
 INVARIANTS = {
@@ -47,14 +47,7 @@ INVARIANTS = {
 
 def problems(connection: Connection) -> list[str]:
     """List what is wrong with the catalog; [] when it is whole. Reads everything once."""
-    found = [f"SQLite: {message}" for (message,) in connection.execute("PRAGMA integrity_check") if message != "ok"]
-    if found:
-        return [*found, "restore a backup, or salvage the file with the sqlite3 shell's .recover"]
-    found += [
-        f"row {row} of {table} refers to a missing row of {parent}"
-        for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check")
-    ]
-    found += schema_differences(connection)
+    found = damage(connection) or schema_differences(connection)
     if not found:
         connection.execute("BEGIN")  # one state for all the questions, whoever writes meanwhile
         try:
@@ -66,33 +59,28 @@ def problems(connection: Connection) -> list[str]:
     return found
 
 
-def schema_differences(connection: Connection) -> list[str]:
-    """List where the schema is not as `schema.tables` and `schema.views` declare it.
+def damage(connection: Connection) -> list[str]:
+    """List what SQLite itself finds wrong, whatever the schema."""
+    try:
+        found = [f"SQLite: {message}" for (message,) in connection.execute("PRAGMA integrity_check") if message != "ok"]
+    except sqlite3.DatabaseError as error:  # damage that stops the check itself
+        found = [f"SQLite: {error}"]
+    if found:
+        return [*found, "restore a backup, or salvage the file with the sqlite3 shell's .recover"]
+    return [
+        f"row {row} of {table} refers to a missing row of {parent}; restore a backup, or delete the row"
+        for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check")
+    ]
 
-    A user's own tables, views and indexes are allowed; triggers are not, for they would run at our writes.
-    """
+
+def schema_differences(connection: Connection) -> list[str]:
+    """List where header and schema are not as this release makes them (see `guard`)."""
     found: list[str] = []
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if (application, version) != (schema.APPLICATION_ID, schema.VERSION):
         found.append(f"header: application_id {application:#x}, version {version}")
-    wanted, there = _declared_shape(), _shape(connection)
-    for key, shape in wanted.items():
-        if key not in there:
-            found.append(f"{' '.join(key)} is missing")
-        elif there[key] != shape:
-            found.append(f"{' '.join(key)} is not as declared")
-    found += [f"trigger {name} is foreign: drop it" for kind, name in there if kind == "trigger"]
-    return found
-
-
-@cache
-def _declared_shape() -> dict[tuple[str, str], object]:
-    declared = declared_connection()
-    try:
-        return _shape(declared)
-    finally:
-        declared.close()
+    return found or guard.differences(connection)
 
 
 def declared_connection() -> Connection:
@@ -114,24 +102,3 @@ def declared_connection() -> Connection:
     for name in VIEWS:
         connection.execute(create_view(name))
     return connection
-
-
-def _shape(connection: Connection) -> dict[tuple[str, str], object]:
-    """Describe every object by what SQLite makes of it, not by how its statement was typed."""
-    shapes: dict[tuple[str, str], object] = {}
-    for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema").fetchall():
-        text = "".join((sql or "").split()).replace('"', "")
-        if kind == "table" and not name.startswith("sqlite_"):
-            shapes[kind, name] = (
-                connection.execute("SELECT wr, strict FROM pragma_table_list(?)", (name,)).fetchall(),
-                connection.execute("SELECT * FROM pragma_table_xinfo(?)", (name,)).fetchall(),
-                sorted(connection.execute("SELECT * FROM pragma_foreign_key_list(?)", (name,)).fetchall()),
-                sorted(_checks(text)),
-            )
-        elif kind != "table" and sql:
-            shapes[kind, name] = text
-    return shapes
-
-
-def _checks(text: str) -> list[str]:
-    return [part.split("CHECK", 1)[1] for part in text.split(",") if "CHECK" in part]

@@ -1,15 +1,27 @@
-"""A lock between processes, held on a file of its own beside the catalog."""
+"""Locks between processes, each held on a file of its own beside the catalog. The system drops them with their process.
+
+Never on the catalog itself: closing any descriptor of it would drop the locks that SQLite holds there.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import sys
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from crackseg_tracker.folders import make_private_folder
 
 # Where SQLite's readers lock a write-ahead log's index (https://sqlite.org/walformat.html, "WAL locks").
 _FIRST_READ_LOCK, _LAST_READ_LOCK = 123, 127
+
+_CREATION_SUFFIX = ".lock"
+_LIVES_FOLDER = "attempts"
+_LIFE_LOCK = re.compile(r"[0-9]+-[0-9a-f]{16}\.lock")
 
 
 @contextmanager
@@ -17,26 +29,73 @@ def creation_lock(catalog: Path) -> Generator[None]:
     """Hold the lock under which a catalog is created or upgraded.
 
     ``PRAGMA journal_mode=WAL`` ignores SQLite's busy timeout, so processes that start at once would fail without it.
-    The system drops the lock with its process; the file stays, for removing it would race with who waits on it.
+    The file stays, for removing it would race with who waits on it.
     """
-    descriptor = os.open(catalog.with_name(catalog.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(catalog.with_name(catalog.name + _CREATION_SUFFIX), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            while True:
-                try:
-                    msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
-                    break
-                except OSError:  # LK_LOCK gives up after ten seconds
-                    continue
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)
+
+
+class LifeLock:
+    """Proof that this process lives: a locked file in ``attempts/`` beside the catalog, whose name others are told.
+
+    Raises:
+        OSError: Where no file can be made or locked.
+    """
+
+    def __init__(self, catalog: Path) -> None:
+        folder = catalog.parent / _LIVES_FOLDER
+        make_private_folder(folder)
+        self.name = f"{os.getpid()}-{secrets.token_hex(8)}.lock"
+        self._path = folder / self.name
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            _lock(self._descriptor, wait=False)
+        except OSError:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Remove the file and drop the lock."""
+        with suppress(OSError):  # a folder that is gone or read-only by now
+            self._path.unlink()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close the descriptor only: a forked child's copy would hold the parent's lock beyond the parent's death."""
+        with suppress(OSError):  # whoever closes all descriptors has closed this one too
+            os.close(self._descriptor)
+
+
+def is_life_lock_held(catalog: Path, name: str) -> bool | None:
+    """Tell whether a process holds the lock; None when there is no such file, or none that can be asked."""
+    if not _LIFE_LOCK.fullmatch(name):  # the name comes from the catalog, which may be a stranger's
+        return None
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(catalog.parent / _LIVES_FOLDER / name, flags)
+    except OSError:
+        return None
+    try:
+        return not _lock(descriptor, wait=False, shared=True)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def remove_life_locks_of_the_dead(catalog: Path) -> int:
+    """Remove the files of killed processes; give their number."""
+    removed = 0
+    for path in (catalog.parent / _LIVES_FOLDER).glob("*.lock"):
+        if is_life_lock_held(catalog, path.name) is False:
+            with suppress(OSError):
+                path.unlink()
+                removed += 1
+    return removed
 
 
 def unlock(descriptor: int) -> None:
@@ -54,17 +113,9 @@ def unlock(descriptor: int) -> None:
 def try_lock(descriptor: int) -> bool:
     """Take the lock of a file that is open, unless somebody has it; it is held until the descriptor is closed."""
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _lock(descriptor, wait=False)
     except OSError:
         return False
-    return True
 
 
 def readers_of(catalog: Path) -> list[int]:
@@ -84,3 +135,26 @@ def readers_of(catalog: Path) -> list[int]:
         if int(fields[6]) <= _LAST_READ_LOCK and int(fields[7]) >= _FIRST_READ_LOCK:
             readers.add(int(fields[4]))
     return sorted(readers)
+
+
+def _lock(descriptor: int, *, wait: bool, shared: bool = False) -> bool:
+    """Lock the file; False when another process holds it and we do not wait."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        while True:
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+                return True
+            except OSError:
+                if not wait:
+                    return False
+                time.sleep(0.02)
+    else:
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True

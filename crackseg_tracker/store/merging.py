@@ -194,7 +194,7 @@ def _copied(source: Path, target: Path) -> Generator[Path]:
     merge leaves is taken away by the next.
     """
     copy = target.with_name(f".{target.name}.crackseg-tracker-merge")
-    with closing(open_for_reading(source)) as connection, creation_lock(copy):
+    with closing(open_for_reading(source, older=True)) as connection, creation_lock(copy):
         _remove(copy)
         try:
             os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -202,7 +202,7 @@ def _copied(source: Path, target: Path) -> Generator[Path]:
             # connection SQLite 3.40 fails at it for tables with generated columns.
             with translated(source), closing(sqlite3.connect(copy)) as target_connection:
                 connection.backup(target_connection, pages=-1)
-            creation.upgrade(copy)
+            creation.upgrade_copy(copy)
             _prove(copy, source)
             yield copy
         finally:

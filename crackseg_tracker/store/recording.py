@@ -14,17 +14,19 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 from weakref import WeakSet
 
+from crackseg_tracker import sidecar
 from crackseg_tracker.errors import CatalogBusyError, CatalogError
 from crackseg_tracker.schema import ENDS
-from crackseg_tracker.store import journal, metrics
+from crackseg_tracker.store import journal, liveness, metrics, reading
 from crackseg_tracker.store.attempts import Attempt, AttemptChange
-from crackseg_tracker.store.changes import Change, StatusChange, Target
-from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, translated
+from crackseg_tracker.store.changes import AttemptEnd, Change, StatusChange, Target, end_attempt
+from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, now, translated
 from crackseg_tracker.store.journal import Journal, JournalFile, JournalMemory
 from crackseg_tracker.store.keeper import keeper
+from crackseg_tracker.store.lives import open_attempts
 from crackseg_tracker.store.metric_changes import Call, HistoryChange, MetricCalls
 from crackseg_tracker.store.replay import Entry, Replay
 from crackseg_tracker.store.sketch import sketch
@@ -84,7 +86,7 @@ class Backlog:
         self.folder = folder
         self._header = header
         self._folders = [database.path.parent / journal.FOLDER, folder / journal.FOLDER]
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may come in the middle of a call, and ends the attempt
         self._draining = threading.Lock()
         self._replays: list[Replay] = []
         self._begun: list[Attempt] = []
@@ -279,7 +281,7 @@ class Backlog:
         self._replays, self._begun = [], []
         self.is_open, self.error = False, None
         self._tally = Tally(0, 0, 0)
-        self._lock, self._draining = threading.Lock(), threading.Lock()
+        self._lock, self._draining = threading.RLock(), threading.Lock()
 
 
 class Recorder:
@@ -289,6 +291,8 @@ class Recorder:
         database: The catalog.
         subject: The experiment.
         backlog: What the catalog could not take of it.
+        begin: Tells what begins an attempt of this process.
+        redact: Cleans what an exception says that ends the process.
         strict: Raise storage faults instead.
         synced: Have journaled calls survive a power loss (the catalog's commits do so by its own setting).
     """
@@ -299,10 +303,12 @@ class Recorder:
         subject: Subject,
         backlog: Backlog,
         begin: Callable[[], AttemptChange],
+        redact: Callable[[str], str],
         *,
         strict: bool = False,
         synced: bool = False,
     ) -> None:
+        self._redact = redact
         self.series = metrics.writer_of(database, subject.number, subject.created_ms)
         self.backlog = backlog
         self.attempt: Attempt | None = None
@@ -312,8 +318,15 @@ class Recorder:
         self._strict = strict
         self._synced = synced
         self._has_ended = False
+        self._lives = open_attempts(database)
+        #: Whether the attempt started the experiment, whose status is then its to end.
+        self._started = False
         database.on_fork(self._after_fork)
-        keeper.look_after(database, backlog.folder)
+        self._have_it_kept()
+
+    def _have_it_kept(self) -> None:
+        if not self._database.private:
+            keeper.look_after(self._database, self.backlog.folder)
 
     def log(self, values: Mapping[str, Any], step: int | None) -> None:
         """Record one call of ``log_metrics``."""
@@ -373,7 +386,9 @@ class Recorder:
         self._write_or_journal(commit, lambda: given, synced=synced)
         for change in given:
             if isinstance(change, StatusChange):
-                self._has_ended = change.status in ENDS
+                self._has_ended, self._started = change.status in ENDS, change.status == "running"
+            if isinstance(change, AttemptEnd) or (isinstance(change, StatusChange) and self._has_ended):
+                self._lives.ended(self)
 
     def finish(self) -> None:
         """Replay what can be replayed now, and seal the metrics of an experiment that has ended."""
@@ -383,12 +398,41 @@ class Recorder:
         if not self.backlog.is_open:
             try:
                 with self._database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
-                    if self._status(connection) in ENDS:
+                    ended = self._status(connection) in ENDS
+                    if ended:
                         metrics.seal(connection, self._experiment)
+                        end_attempt(connection, self.attempt.number if self.attempt else None, "closed", now())
+                if ended:
+                    self._lives.ended(self)
             except FAULTS as error:
                 if self._strict:
                     raise
                 logger.info("the metrics are not sealed yet: %s", error)
+
+    def end_with_process(self, status: str, message: str) -> None:
+        """Record that the process ends, and how; the experiment ends too, unless another process goes on with it."""
+        if self.attempt is None or (self.attempt.number is None and not self.attempt.journaled):
+            return  # nothing was written
+        text = self._redact(message)
+        if self._started and self.status() == "running" and not self._has_others():
+            self.write(StatusChange(status=status, message=text), synced=True)
+            self._refresh_sidecar()
+        else:
+            self.write(AttemptEnd(reason=text or status))
+
+    def _refresh_sidecar(self) -> None:
+        try:
+            with self.preview(()) as connection:
+                sidecar.write(self.backlog.folder, reading.metadata(connection, self._experiment)._asdict())
+        except (*FAULTS, OSError) as error:
+            logger.warning("%s could not be written: %s", self.backlog.folder / sidecar.FILE, error)
+
+    def _has_others(self) -> bool:
+        try:
+            with self._database.lock, translated(self._database.path):
+                return liveness.has_others(self._database.connection, self._database.path, self._experiment)
+        except FAULTS:
+            return False
 
     def status(self) -> str:
         """Tell the experiment's status; "" when the catalog cannot tell."""
@@ -451,25 +495,32 @@ class Recorder:
             database.raise_fault()
             with database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
                 attempt = self._known_attempt()
-                if resume and attempt.number is not None and self._status(connection) in ENDS:
+                if resume and attempt.number is not None and (status := self._status(connection)) in ENDS:
+                    end_attempt(connection, attempt.number, status, now())
                     attempt = Attempt(self._begin())
                 number = attempt.number or attempt.begin.number(connection, self._experiment)
                 yield connection, Target(self._experiment, number)
             attempt.number = number
-            self.attempt = attempt
+            if attempt is not self.attempt:
+                self.begin(attempt)
 
     def _known_attempt(self) -> Attempt:
         if self.attempt is None:
-            keeper.look_after(self._database, self.backlog.folder)  # a forked child has no keeper yet
-            self.attempt = Attempt(self._begin())
-        return self.attempt
+            self._have_it_kept()  # a forked child has no keeper yet
+            self.begin(Attempt(self._begin()))
+        return cast(Attempt, self.attempt)
+
+    def begin(self, attempt: Attempt) -> None:
+        """Go on with an attempt, which lives until its end is recorded."""
+        self.attempt, self._started = attempt, False
+        self._lives.began(self)
 
     def _status(self, connection: sqlite3.Connection) -> str:
         return connection.execute("SELECT status FROM experiment WHERE id = ?", (self._experiment,)).fetchone()[0]
 
     def _after_fork(self) -> None:
         """In a forked child: what it writes is an attempt of its own."""
-        self.attempt = None
+        self.attempt, self._started = None, False
 
     # Looking
 

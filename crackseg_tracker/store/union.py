@@ -100,7 +100,8 @@ def _attempts(connection: Connection, pair: Pair, tally: Tally) -> None:
         elif not pair.known:  # the blank row of one that was purged
             connection.execute(
                 f"UPDATE main.attempt AS o SET {', '.join(f'{c} = t.{c}' for c in columns)}, config = ?, "
-                "environment = ? FROM theirs.attempt AS t WHERE o.id = ? AND t.id = ?",
+                "environment = ?, ended_at = t.ended_at, end_reason = t.end_reason FROM theirs.attempt AS t "
+                "WHERE o.id = ? AND t.id = ?",
                 (
                     shared_row(connection, "config", config),
                     environment_row(connection, environment),

@@ -296,10 +296,10 @@ def test_check_finds_problems(new_tracker: Maker, tmp_path: Path) -> None:
     path = tmp_path / "hurt" / "catalog.db"
     new_tracker("a", catalog=path).close()
     connection = sqlite3.connect(path)
-    connection.execute("CREATE TRIGGER t AFTER INSERT ON experiment BEGIN SELECT 1; END")
+    connection.execute("DROP INDEX artifact_by_type")
     connection.close()
     found = run("check", "--catalog", str(path), code=3)
-    assert "trigger t is foreign" in found.stdout
+    assert "index artifact_by_type is missing" in found.stdout
     assert "1 problem" in found.stderr
 
 

@@ -1,3 +1,4 @@
+import gzip
 import logging
 import pickle
 import shutil
@@ -19,7 +20,7 @@ from crackseg_tracker import (
 )
 from crackseg_tracker.config import capture
 from crackseg_tracker.redaction import Redactor
-from crackseg_tracker.store import creation, duplicates
+from crackseg_tracker.store import duplicates
 
 Maker = Callable[..., ExperimentTracker]
 CONFIG: dict[str, Any] = {"model": {"encoder": "resnet34"}, "training": {"lr": 0.1, "seed": 1, "output_dir": "a"}}
@@ -204,26 +205,16 @@ def test_the_look_up_is_one_search_in_the_index(new_tracker: Maker, catalog_path
     assert any(step.startswith("SEARCH e USING INDEX experiment_by_identity") for step in plan), plan
 
 
-def test_an_upgrade_tells_the_identities_of_older_experiments(
-    new_tracker: Maker, catalog_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A catalog of schema version 1, made by the first migration and filled as its release did."""
-    draft = catalog_path.with_name("draft.db")
-    draft.parent.mkdir()
-    draft.touch()
-    with monkeypatch.context() as patch:
-        patch.setattr("crackseg_tracker.schema.REVISION", "0001")
-        patch.setattr("crackseg_tracker.schema.VERSION", 1)
-        patch.setattr("crackseg_tracker.schema.views.VIEWS", {})
-        creation._migrate(draft)
-    text = capture(CONFIG, Redactor()).text
-    with closing(sqlite3.connect(draft)) as connection, connection:
-        connection.execute("INSERT INTO config VALUES (7, 'digest', ?, '{}', '[]')", (text,))
+def test_an_upgrade_tells_the_identities_of_older_experiments(new_tracker: Maker, catalog_path: Path) -> None:
+    """A catalog of schema version 1, as its release filled it."""
+    golden = Path(__file__).parents[1] / "golden" / "version-1.catalog.gz"
+    catalog_path.parent.mkdir(mode=0o700)
+    catalog_path.write_bytes(gzip.decompress(golden.read_bytes()))
+    with closing(sqlite3.connect(catalog_path)) as connection, connection:
+        connection.execute("UPDATE experiment SET environment = NULL WHERE experiment_id = 'resumed'")
         connection.execute(
-            "INSERT INTO experiment VALUES (3, 'uid', 'old', 'old', 'p', NULL, 'completed', '', 'd', '/d', 7, NULL, "
-            "0, 0, 0.0, '', '2026-01-01', 0, NULL, '2026-01-02', '2026-01-02', NULL)"
+            "UPDATE config SET text = ? WHERE id = (SELECT config FROM experiment WHERE experiment_id = 'resumed')",
+            (capture(CONFIG, Redactor()).text,),
         )
-        connection.execute("INSERT INTO status_change VALUES (1, 3, NULL, 'completed', '', '2026-01-02')")
-    draft.rename(catalog_path)
-    with pytest.raises(DuplicateExperimentError, match="already trained: old"):
+    with pytest.raises(DuplicateExperimentError, match="already trained: resumed"):
         new_tracker("new", config=AGAIN, on_duplicate="error")

@@ -578,7 +578,7 @@ def test_what_is_made_is_private(new_tracker: Maker, catalog_path: Path, tmp_pat
     assert mode(catalog_path.parent) == 0o700
     assert mode(tracker.experiment_dir) == 0o700
     for path in (*catalog_path.parent.iterdir(), *tracker.experiment_dir.iterdir()):
-        assert mode(path) == 0o600, path
+        assert mode(path) == (0o700 if path.is_dir() else 0o600), path
 
 
 @posix

@@ -7,8 +7,10 @@ import pytest
 
 from crackseg_tracker import Catalog, ExperimentTracker
 from crackseg_tracker import schema as declared_schema
+from crackseg_tracker.schema.fingerprints import TABLES_AND_INDEXES, fingerprint
 from crackseg_tracker.schema.views import VIEWS
-from crackseg_tracker.store.integrity import schema_differences
+from crackseg_tracker.store import upgrading
+from crackseg_tracker.store.integrity import declared_connection, schema_differences
 
 
 @pytest.fixture
@@ -19,6 +21,23 @@ def altered(tmp_path: Path, new_tracker: Callable[..., ExperimentTracker], catal
     with closing(sqlite3.connect(catalog_path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     return copy
+
+
+def shape(connection: sqlite3.Connection) -> dict[tuple[str, str], object]:
+    """Describe every object by what SQLite makes of it, not by how its statement was typed."""
+    shapes: dict[tuple[str, str], object] = {}
+    for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema").fetchall():
+        text = "".join((sql or "").split()).replace('"', "")
+        if kind == "table" and name != "alembic_version":
+            shapes[kind, name] = (
+                connection.execute("SELECT wr, strict FROM pragma_table_list(?)", (name,)).fetchall(),
+                connection.execute("SELECT * FROM pragma_table_xinfo(?)", (name,)).fetchall(),
+                sorted(connection.execute("SELECT * FROM pragma_foreign_key_list(?)", (name,)).fetchall()),
+                sorted(part.split("CHECK", 1)[1] for part in text.split(",") if "CHECK" in part),
+            )
+        elif kind != "table" and sql:
+            shapes[kind, name] = text
+    return shapes
 
 
 def differences(path: Path, *statements: str) -> list[str]:
@@ -34,8 +53,9 @@ def test_the_migrations_make_the_declared_schema(
     new_tracker()
     with Catalog(catalog_path) as catalog:
         assert catalog.check() == []
-    with closing(sqlite3.connect(catalog_path)) as connection:
+    with closing(sqlite3.connect(catalog_path)) as connection, closing(declared_connection()) as declared:
         assert schema_differences(connection) == []
+        assert shape(connection) == shape(declared)
         objects = connection.execute("SELECT name, type FROM sqlite_schema").fetchall()
         assert {name for name, kind in objects if kind == "view"} == set(VIEWS)
         tables = connection.execute(
@@ -47,6 +67,17 @@ def test_the_migrations_make_the_declared_schema(
         assert connection.execute("PRAGMA application_id").fetchone() == (declared_schema.APPLICATION_ID,)
         assert connection.execute("PRAGMA user_version").fetchone() == (declared_schema.VERSION,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_the_fingerprints_are_those_of_the_migrations() -> None:
+    """If not, and the change is meant: ``python scripts/fingerprint_schema.py``."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        upgrading.migrate(connection)
+        objects = connection.execute(
+            "SELECT type, name, sql FROM sqlite_schema WHERE type IN ('table', 'index') AND sql IS NOT NULL"
+        ).fetchall()
+    made = {f"{kind} {name}": fingerprint(sql) for kind, name, sql in objects if name != "alembic_version"}
+    assert made == TABLES_AND_INDEXES[declared_schema.VERSION]
 
 
 def test_a_dropped_index_is_found(altered: Path) -> None:

@@ -18,6 +18,13 @@ STATEMENTS = (
     "ALTER TABLE attempt ADD COLUMN rank INTEGER",
     "ALTER TABLE attempt ADD COLUMN ended_at TEXT",
     "ALTER TABLE attempt ADD COLUMN end_reason TEXT NOT NULL DEFAULT ''",
+    # The first version did not write down how an attempt ended: where its experiment has ended, so has it.
+    """UPDATE attempt SET
+    ended_at = coalesce((SELECT c.changed_at FROM status_change AS c WHERE c.attempt = attempt.id AND c.status IN
+        ('completed', 'failed', 'aborted') ORDER BY c.id LIMIT 1), e.completed_at, e.updated_at),
+    end_reason = coalesce((SELECT c.status FROM status_change AS c WHERE c.attempt = attempt.id AND c.status IN
+        ('completed', 'failed', 'aborted') ORDER BY c.id LIMIT 1), 'closed')
+FROM experiment AS e WHERE e.id = attempt.experiment AND e.status IN ('completed', 'failed', 'aborted')""",
     "ALTER TABLE status_change ADD COLUMN hostname TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE status_change ADD COLUMN username TEXT NOT NULL DEFAULT ''",
     "CREATE INDEX artifact_by_path ON artifact (absolute_path)",

@@ -1,0 +1,115 @@
+"""The attempts that this process has begun and not ended: the lock that proves it alive, and how they end with it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from crackseg_tracker.errors import CatalogBusyError
+from crackseg_tracker.store.database import Database
+from crackseg_tracker.store.locks import LifeLock
+
+logger = logging.getLogger("crackseg_tracker")
+
+
+class OpenAttempt(Protocol):
+    """An attempt that this process works on; a `store.recording.Recorder`."""
+
+    def end_with_process(self, status: str, message: str) -> None:
+        """Record that the process ends, and how."""
+        ...
+
+
+class OpenAttempts:
+    """The open attempts of this process in one catalog. They share one lock, for they live and die together."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._open: list[OpenAttempt] = []
+        self._lock: LifeLock | None = None
+        database.on_fork(self._after_fork)
+
+    def lock_name(self) -> str:
+        """Hold the lock, before an attempt that names it is there for others to see; "" where none can be had."""
+        if self._database.private:
+            return ""
+        with self._database.lock:
+            if self._lock is None:
+                try:
+                    self._lock = LifeLock(self._database.path)
+                except OSError as error:
+                    logger.info(
+                        "no lock beside %s: %s; liveness is told by process numbers", self._database.path, error
+                    )
+                    return ""
+            return self._lock.name
+
+    def began(self, attempt: OpenAttempt) -> None:
+        """Note an attempt, and hold on to it: its tracker may be gone before the process ends."""
+        if not self._database.private:
+            from crackseg_tracker.store import endings  # it ends what is noted here
+
+            endings.watch()
+        with self._database.lock:
+            if not any(known is attempt for known in self._open):
+                self._open.append(attempt)
+
+    def ended(self, attempt: OpenAttempt) -> None:
+        """Forget an attempt whose end is recorded; with the last one goes the lock."""
+        with self._database.lock:  # another thread may be about to begin one
+            self._open = [known for known in self._open if known is not attempt]
+            if not self._open and self._lock is not None:
+                self._lock.release()
+                self._lock = None
+
+    def abandon_call(self, deadline: float) -> None:
+        """Roll back the call of ours that a signal interrupted: it never returns, and so it promised nothing."""
+        with _held(self._database, deadline):
+            # Only what this thread was in the middle of can be open: another thread would hold the lock.
+            if self._open and self._database.connection.in_transaction:
+                self._database.connection.execute("ROLLBACK")
+
+    def end_all(self, status: str, message: str, deadline: float) -> None:
+        """Record that the process ends, and how, before a moment of the monotonic clock."""
+        with _held(self._database, deadline):
+            for attempt in list(self._open):
+                if not self._database.private and time.monotonic() < deadline:
+                    attempt.end_with_process(status, message)
+                self.ended(attempt)
+
+    def _after_fork(self) -> None:
+        """In a forked child: the attempts are the parent's, and so is the lock."""
+        if self._lock is not None:
+            self._lock.let_go()
+        self._lock = None
+        self._open = []
+
+
+_all: WeakKeyDictionary[Database, OpenAttempts] = WeakKeyDictionary()
+
+
+def open_attempts(database: Database) -> OpenAttempts:
+    """Give the process's open attempts in a catalog."""
+    with database.lock:
+        if database not in _all:
+            _all[database] = OpenAttempts(database)
+        return _all[database]
+
+
+def everywhere() -> list[OpenAttempts]:
+    """Give those of every catalog."""
+    return list(_all.values())
+
+
+@contextmanager
+def _held(database: Database, deadline: float) -> Generator[None]:
+    if not database.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        raise CatalogBusyError(f"{database.path}: another thread has been at work on it for too long")
+    try:
+        yield
+    finally:
+        database.lock.release()
