@@ -129,7 +129,7 @@ def process_facts() -> ProcessFacts:
         boot_id=_guarded(lambda: _read_text("/proc/sys/kernel/random/boot_id").strip(), ""),
         pid_namespace=_guarded(lambda: str(Path("/proc/self/ns/pid").readlink()), ""),
         pid=os.getpid(),
-        process_started=process_start(os.getpid()) or "",
+        process_started=_guarded(lambda: process_start(os.getpid()), "") or "",
         username=_guarded(_username, ""),
         # orig_argv and not argv: argv has lost "-m package" and the interpreter's own options.
         command_line=_guarded(lambda: _storable(shlex.join(sys.orig_argv)), ""),

@@ -51,6 +51,7 @@ TABLES_AND_INDEXES: dict[int, dict[str, str]] = {
     1: _FIRST,
     2: {
         **_FIRST,
+        "index artifact_by_path": "3dd641207b93b7f227d42d0c679a86ba",
         "index change_log_by_experiment": "e43b8de41d7367bcc5a2ad20236deffa",
         "index change_log_by_time": "b73faa6146fc56d191be10a66fa1a139",
         "index experiment_by_creation": "1fb0902206b63c75bda8d560b682875b",
