@@ -21,6 +21,7 @@ import traceback
 from types import FrameType, TracebackType
 from typing import Any
 
+from crackseg_tracker.errors import CatalogError
 from crackseg_tracker.store import buffer, lives
 
 logger = logging.getLogger("crackseg_tracker")
@@ -81,8 +82,9 @@ def _end(status: str, message: str) -> None:
             attempts.abandon_call(deadline)
             buffer.flush_all(LIMIT_SECONDS / 8)
             attempts.end_all(status, message, deadline)
-        except Exception:
-            logger.warning("the end of the process could not be recorded; it will show as dead", exc_info=True)
+        except Exception as error:
+            trace = not isinstance(error, CatalogError)  # which says all there is to say
+            logger.warning("the process shows as dead: its end could not be recorded (%s)", error, exc_info=trace)
 
 
 def _on_signal(number: int, _frame: FrameType | None) -> None:
