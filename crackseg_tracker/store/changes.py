@@ -202,9 +202,14 @@ class StatusChange(Change):
             connection.execute("UPDATE experiment SET error_message = ? WHERE id = ?", (self.message, experiment))
 
     def apply_late(self, connection: Connection, target: Target) -> None:
-        """Write a change that was held up: it keeps its own time, and one made after that time stands."""
+        """Write a change that was held up: it keeps its own time, and one made after that time stands.
+
+        A process ends after it has started, whatever a clock that was set back says.
+        """
         later = connection.execute(
-            "SELECT 1 FROM status_change WHERE experiment = ? AND changed_at > ?", (target.experiment, self.at)
+            "SELECT 1 FROM status_change WHERE experiment = ?1 AND changed_at > ?2 "
+            "AND status <> 'created' AND NOT (attempt IS ?3 AND status = 'running')",
+            (target.experiment, self.at, target.attempt),
         ).fetchone()
         if later is None:
             self.apply(connection, target)

@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from crackseg_tracker.folders import make_private_folder
+from crackseg_tracker.folders import make_private_folder, sync_folder
 from crackseg_tracker.store import locks
 
 FOLDER = "journal"
@@ -84,6 +84,7 @@ class JournalFile:
         self._descriptor = descriptor
         self._start = len(framed(0, header))
         self._size = os.fstat(descriptor).st_size
+        self._synced = 0
 
     @classmethod
     def create(cls, folder: Path, header: Any) -> JournalFile:
@@ -152,8 +153,19 @@ class JournalFile:
         self._size += written
 
     def sync(self) -> None:
-        """Have it survive a power loss."""
+        """Have it survive a power loss.
+
+        Raises:
+            OSError: It may not.
+        """
+        size = self._size
+        if size == self._synced:
+            return
         os.fsync(self._descriptor)
+        if not self._synced:  # the file and its folder may be new
+            sync_folder(self.path.parent)
+            sync_folder(self.path.parent.parent)
+        self._synced = size
 
     def batch(self, position: int) -> Batch:
         """Read about `BATCH_BYTES` of records, at least one if there is one."""

@@ -121,6 +121,9 @@ class Keeper:
                 replay.replay_ownerless(database, [folder / journal.FOLDER for folder in sorted(charge.folders)])
         if time.monotonic() - charge.synced_at >= SYNC_SECONDS:
             charge.synced_at = time.monotonic()
+            for backlog in list(self._backlogs):
+                if backlog.database is database:
+                    backlog.sync()
             commits = database.commits()
             if commits > charge.synced:
                 database.sync()

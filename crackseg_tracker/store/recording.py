@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 from weakref import WeakSet
@@ -195,9 +195,13 @@ class Backlog:
         return sum(source.end - source.first for source in sources if isinstance(source, JournalMemory))
 
     def sync(self) -> None:
-        """Have the journals survive a power loss."""
-        for replay in list(self._replays):
-            replay.source.sync()
+        """Have the journals survive a power loss, while calls go on appending."""
+        with self._draining:  # which closes them
+            for replay in list(self._replays):
+                try:
+                    replay.source.sync()
+                except OSError as error:
+                    logger.warning("%s cannot be synced: %s", replay.source.path, error)
 
     # Emptying it
 
@@ -473,6 +477,9 @@ class Recorder:
             elif self._strict and self.backlog.error is not None:
                 raise self.backlog.error
             if self.backlog.append(self._known_attempt(), given(), synced=synced or self._synced):
+                if synced:  # and with the end in a journal all that went to the catalog before it
+                    with suppress(CatalogError):
+                        self._database.sync()
                 return
 
     def _absorb(self, error: Exception) -> None:
@@ -493,8 +500,8 @@ class Recorder:
         database = self._database
         with database.lock:  # held over the commit too: of two threads, one begins the attempt
             database.raise_fault()
+            attempt = self._known_attempt()  # asks git and the system: not while others wait for the file's lock
             with database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
-                attempt = self._known_attempt()
                 if resume and attempt.number is not None and (status := self._status(connection)) in ENDS:
                     end_attempt(connection, attempt.number, status, now())
                     attempt = Attempt(self._begin())

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faults.test_crash import _strace_or_skip as strace_or_skip
@@ -19,6 +20,7 @@ from crackseg_tracker.store.database import Database
 
 NewTracker = Callable[..., ExperimentTracker]
 Eventually = Callable[[Callable[[], bool]], None]
+Hold = Callable[[], Any]
 
 
 @pytest.fixture
@@ -190,3 +192,61 @@ print(Catalog(sys.argv[2]).sql("SELECT count(*) FROM metrics").rows[0][0])
         check=False,
     )
     assert done.stdout.strip() == "100", done.stderr
+
+
+@pytest.fixture
+def synced_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files and folders that were synced."""
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("this system does not tell the name of a descriptor")
+    names: list[str] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        names.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return names
+
+
+def test_a_journaled_call_is_synced_with_the_name_of_its_file(
+    new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, synced_names: list[str]
+) -> None:
+    """Promise 2: "full" loses nothing: a file that was synced under a name that was not would be lost."""
+    tracker = new_tracker(durability="full")
+    tracker.log_metrics({"x": 0.0})
+    hold_lock()
+    synced_names.clear()
+    tracker.log_metrics({"x": 1.0})
+    [path] = (catalog_path.parent / "journal").glob("*.journal")
+    assert {str(path), str(path.parent), str(catalog_path.parent)} <= set(synced_names)
+    synced_names.clear()
+    tracker.log_metrics({"x": 2.0})
+    assert str(path) in synced_names
+
+
+def test_what_is_journaled_is_synced_within_five_seconds(
+    new_tracker: NewTracker, hold_lock: Hold, synced_names: list[str], eventually: Eventually
+) -> None:
+    """Promise 2: a lock that is held for long does not widen what a power loss may take."""
+    tracker = new_tracker()
+    tracker.log_metrics({"x": 0.0})
+    hold_lock()
+    journaled = time.monotonic()
+    tracker.log_metrics({"x": 1.0})
+    eventually(lambda: any(name.endswith(".journal") for name in synced_names))
+    assert time.monotonic() - journaled < 5
+
+
+def test_a_journaled_end_is_synced_with_what_was_committed_before(
+    new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, synced_names: list[str]
+) -> None:
+    """Promise 2: a finished experiment is always synced, the half of it that is in the catalog too."""
+    tracker = new_tracker()
+    tracker.log_metrics({"x": 0.0})
+    hold_lock()
+    synced_names.clear()
+    tracker.complete_experiment()
+    assert {f"{catalog_path}-wal"} < set(synced_names)
+    assert any(name.endswith(".journal") for name in synced_names)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from faults.conftest import LockHolder
 
-from crackseg_tracker import Catalog, ExperimentTracker
+from crackseg_tracker import Catalog, ExperimentTracker, environment
 from crackseg_tracker.errors import CatalogBusyError, InvalidTypeError, MetricError
 
 NewTracker = Callable[..., ExperimentTracker]
@@ -272,3 +272,25 @@ def _whole(catalog_path: Path) -> Iterator[None]:
     if catalog_path.exists():
         with Catalog(catalog_path) as catalog:
             assert catalog.check() == []
+
+
+def test_what_an_attempt_begins_with_is_found_out_without_the_lock(
+    new_tracker: NewTracker, catalog_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 6: git may take its time, and sixteen processes that are started again would wait for each other's."""
+    with new_tracker():
+        pass
+    tracker = new_tracker()
+    capture = environment.capture
+    free: list[bool] = []
+
+    def slow() -> environment.Environment:
+        with closing(sqlite3.connect(catalog_path, isolation_level=None, timeout=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            free.append(True)
+        return capture()
+
+    monkeypatch.setattr(environment, "capture", slow)
+    tracker.log_metrics({"x": 1.0})
+    assert free == [True]
+    assert not tracker.metadata.degraded
