@@ -1,8 +1,13 @@
-"""What makes faults: processes that hold the lock, and patience with a bound."""
+"""What makes faults: processes that hold the lock, and patience with a bound.
+
+The docstring of each test here begins with the promises that it holds: "Promise 1: ..." or "Promises 1 and 8: ...".
+`pytest tests/faults -m "promise(number=8)"` runs those of one promise.
+"""
 
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +16,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+
+def promises_of(function: Callable[..., object]) -> list[int]:
+    """Tell which promises a test holds, by its docstring."""
+    named = re.match(r"Promises? (\d+(?:(?:, | and )\d+)*)", function.__doc__ or "")
+    return [int(number) for number in re.findall(r"\d+", named[1])] if named else []
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if isinstance(item, pytest.Function):
+        for number in promises_of(item.function):
+            item.add_marker(pytest.mark.promise(number=number))
+
 
 _HOLD = """
 import os, sqlite3, sys
