@@ -2,6 +2,8 @@
 
     python3 scripts/dev.py demo     train small segmenters and ask the catalog about them
     python3 scripts/dev.py test     run the tests          (arguments go to pytest)
+    python3 scripts/dev.py test --faults           those of faults only, and say what this machine cannot do
+    python3 scripts/dev.py test --soak MINUTES     kill storms, crowds, bit flips, power losses, and a tally
     python3 scripts/dev.py check    formatting, lint and types
     python3 scripts/dev.py bench    run the benchmark      (arguments go to it)
 
@@ -40,6 +42,10 @@ def main(command: str = "", *arguments: str) -> int:
         return complain(problem)
     if command == "check":
         return check()
+    if command == "test" and arguments[:1] == ("--soak",):
+        return run(ROOT / "scripts" / "soak", *arguments[1:])
+    if command == "test" and arguments[:1] == ("--faults",):
+        return run("-m", "pytest", "-rs", "tests/faults", *arguments[1:])
     if command == "test":
         return run("-m", "pytest", *(arguments or ["-q"]))
     if command == "bench":
