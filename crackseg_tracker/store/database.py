@@ -380,6 +380,10 @@ def translated(path: Path) -> Generator[None]:
     """Turn the driver's errors into ours, in this one place."""
     try:
         yield
+    except UnicodeDecodeError as error:  # the driver fails to tell what SQLite says, which quotes the damaged text
+        raise DamagedCatalogError(
+            f"{path} is damaged ({error}); restore a backup, or salvage it with the sqlite3 shell's .recover"
+        ) from error
     except sqlite3.DatabaseError as error:
         code = _primary_code(error)
         if code in _BUSY:

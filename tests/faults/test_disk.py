@@ -18,7 +18,7 @@ import pytest
 from faults.test_crash import _strace_or_skip as strace_or_skip
 
 from crackseg_tracker import Catalog, ExperimentTracker
-from crackseg_tracker.errors import CatalogWriteError
+from crackseg_tracker.errors import CatalogWriteError, TrackerError
 from crackseg_tracker.store import journal
 from crackseg_tracker.store.database import Database
 
@@ -330,3 +330,26 @@ def test_a_small_tmpfs(tmp_path: Path, new_tracker: NewTracker) -> None:
         tracker._database.close()
     finally:
         subprocess.run(["umount", "-l", str(mount)], check=False)
+
+
+def test_a_bit_of_the_schema(tmp_path: Path, chance: random.Random) -> None:
+    """Promise 10: a flipped bit that makes a text no text is damage, told as such by whoever opens the catalog."""
+    original = tmp_path / "original.db"
+    with ExperimentTracker(tmp_path / "one", "one", catalog=original) as tracker:
+        tracker.log_metrics({"x": 1.0})
+    tracker.close()
+    with closing(sqlite3.connect(original)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    content = original.read_bytes()
+    places = [at for at in range(100, len(content)) if content.startswith((b"CREATE ", b"TABLE ", b" INDEX"), at)]
+    refused = 0
+    for at in chance.sample(places, min(len(places), 60)):
+        copy = tmp_path / f"flipped-{at}.db"
+        copy.write_bytes(content[:at] + bytes([content[at] ^ 0x80]) + content[at + 1 :])
+        print(f"byte {at}")  # shown on failure
+        try:
+            with Catalog(copy) as catalog:
+                assert catalog.check() != []
+        except TrackerError:
+            refused += 1
+    assert refused > 10
