@@ -73,7 +73,8 @@ def report(parts: dict[str, tally.Tally], flipped: flips.Flips, folder: Path, se
     print(tally.records_table(parts))
     print()
     columns = ("flips", "pages", "refused", "reported", "harmless", "unseen", "salvaged")
-    row = ["one bit at a time", *(getattr(flipped, column) for column in columns)]
+    counts = [getattr(flipped, column) for column in columns[:-1]]
+    row = ["one bit at a time", *counts, f"{flipped.salvaged} of {flipped.tried}"]
     print(tally.table(["bit flips", *columns], [row]))
     problems = [problem for part in parts.values() for problem in part.problems] + flipped.problems
     lost = sum(part.lost for part in parts.values())

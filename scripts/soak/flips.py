@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from crackseg_tracker import Catalog, ExperimentTracker
 from crackseg_tracker.errors import TrackerError
 
 PAGE = 4096
-SALVAGE_EVERY = 25
+SALVAGE_EVERY = 10
 #: What a damaged catalog is asked, beside its check: what people ask first.
 QUESTIONS = (
     "SELECT * FROM experiments",
@@ -48,6 +48,8 @@ class Flips:
     #: An answer is another one and nothing shows it. SQLite has no checksums of pages: a bit of a number or a text
     #: that nothing else depends on cannot be told from what was written.
     unseen: int = 0
+    #: Of the refused and reported, some are salvaged with the `sqlite3` shell, where there is one.
+    tried: int = 0
     salvaged: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -117,16 +119,18 @@ def _outcome(path: Path, before: list[list[str]]) -> str:
 
 
 def _salvage(path: Path, points: int, result: Flips) -> None:
-    """Bring back what the other pages have, as the README says; a flip costs the rows of a page at most."""
+    """Bring back what the other pages have with the `sqlite3` shell; a flip costs the rows of a page at most."""
     shell = shutil.which("sqlite3")
     if shell is None:
         return
-    saved = path.with_name("saved.db")
-    script = subprocess.run([shell, str(path), ".recover"], capture_output=True, check=False, timeout=60).stdout
-    subprocess.run([shell, str(saved)], input=script, capture_output=True, check=False, timeout=60)
-    with closing(sqlite3.connect(saved)) as connection:
-        try:
+    result.tried += 1
+    for way in (".recover", ".dump"):  # the first fails in some builds of the shell, even on a whole file
+        saved = path.with_name(f"saved{way}")
+        script = subprocess.run([shell, str(path), way], capture_output=True, check=False, timeout=60).stdout
+        script = script.replace(b"\nROLLBACK; -- due to errors", b"\nCOMMIT;")
+        subprocess.run([shell, str(saved)], input=script, capture_output=True, check=False, timeout=60)
+        with closing(sqlite3.connect(saved)) as connection, suppress(sqlite3.DatabaseError):
             [(found,)] = connection.execute("SELECT count(*) FROM metric_point").fetchall()
-        except sqlite3.DatabaseError:
-            found = 0
-    result.salvaged += found > points // 2
+            if found > points // 2:
+                result.salvaged += 1
+                return

@@ -18,15 +18,15 @@ from pathlib import Path
 import pytest
 
 
-def promises_of(function: Callable[..., object]) -> list[int]:
+def promises_of(text: str) -> list[int]:
     """Tell which promises a test holds, by its docstring."""
-    named = re.match(r"Promises? (\d+(?:(?:, | and )\d+)*)", function.__doc__ or "")
+    named = re.match(r"Promises? (\d+(?:(?:, | and )\d+)*)", text)
     return [int(number) for number in re.findall(r"\d+", named[1])] if named else []
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     if isinstance(item, pytest.Function):
-        for number in promises_of(item.function):
+        for number in promises_of(item.function.__doc__ or ""):
             item.add_marker(pytest.mark.promise(number=number))
 
 

@@ -169,7 +169,7 @@ def assert_usable(tmp_path: Path, path: Path) -> None:
 
 
 def test_the_life_itself(tmp_path: Path, catalog_path: Path) -> None:
-    """Without a kill all of it is there (so that the tests below mean something)."""
+    """Promise 1: without a kill all of it is there (so that the tests below mean something)."""
     code, acknowledged = run_victim(tmp_path, catalog_path)
     assert code == 0
     assert len(acknowledged) == _CALLS

@@ -147,7 +147,7 @@ def test_what_users_add_is_theirs(victim: Path, tmp_path: Path) -> None:
 
 
 def test_check_says_what_to_do(victim: Path) -> None:
-    """`check` names what is missing, and the way out."""
+    """Promise 10: `check` names what is missing, and the way out."""
     alter(victim, "DROP INDEX artifact_by_type", "DROP VIEW params")
     with Catalog(victim) as catalog:
         problems = catalog.check()
@@ -195,6 +195,7 @@ def test_a_backup_made_under_load_is_whole(new_tracker: NewTracker, catalog_path
 
 
 def test_a_backup_replaces_nothing(new_tracker: NewTracker, catalog_path: Path, tmp_path: Path) -> None:
+    """Promise 13: what has the name already is somebody's, a dangling link too."""
     new_tracker()
     taken = tmp_path / "taken.db"
     taken.write_text("mine")
@@ -243,7 +244,7 @@ def shell(*arguments: object, given: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize("way", [".recover", ".dump"])
 def test_the_shell_salvages_what_a_damaged_catalog_holds(victim: Path, tmp_path: Path, way: str) -> None:
-    """The ways that `Catalog.backup` documents work: here a whole page is gone."""
+    """Promise 10: the ways that `Catalog.backup` documents work: here a whole page is gone."""
     if way == ".recover":
         alter(tmp_path / "trivial.db", "CREATE TABLE t (x)")
         try:

@@ -165,6 +165,7 @@ def test_a_recorded_end_stays(tmp_path: Path, catalog_path: Path, call: str) -> 
 
 
 def test_an_experiment_that_never_started_stays_created(tmp_path: Path, catalog_path: Path) -> None:
+    """Promise 7: only its attempt has ended, and says how."""
     run(tmp_path, catalog_path, "", _START.replace("tracker.start_experiment()", ""))
     assert end_of(catalog_path) == ("created", "")
     assert ask(catalog_path, "SELECT end_reason FROM attempt") == [
@@ -444,7 +445,7 @@ def test_one_of_several_processes_leaves(tmp_path: Path, catalog_path: Path) -> 
 
 
 def test_closing_ends_the_attempt_on_an_ended_experiment(new_tracker: NewTracker, catalog_path: Path) -> None:
-    """A tag added a year later is an attempt that ends with `close`; one on a running experiment goes on."""
+    """Promise 16: a tag added a year later is an attempt that ends with `close`; on a running experiment it goes on."""
     new_tracker().complete_experiment()
     assert locks(catalog_path) == []
     later = new_tracker()

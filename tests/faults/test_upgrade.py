@@ -27,6 +27,7 @@ _UPGRADE = "import sys; from crackseg_tracker import Catalog; Catalog.upgrade(sy
 
 
 def test_every_released_version_has_a_golden_catalog() -> None:
+    """Promise 11: what was released can be tried for ever."""
     assert {path.name for path in GOLDEN.glob("*.gz")} == {
         f"version-{version}.catalog.gz" for version in range(1, schema.VERSION)
     }
@@ -141,6 +142,7 @@ def test_a_tracker_upgrades_a_catalog_asks_to(old: Path, tmp_path: Path, caplog:
 
 
 def test_a_restored_backup_is_upgraded_again(old: Path) -> None:
+    """Promise 11: the backup is a catalog of the old version, whole."""
     first = Catalog.upgrade(old)
     assert first is not None
     old.unlink()

@@ -87,7 +87,7 @@ def test_a_merge_that_is_killed(tmp_path: Path, catalog_path: Path, kill_at: int
 
 @pytest.mark.parametrize("kill_at", [1, 2, 5, 6])
 def test_a_purge_that_is_killed(tmp_path: Path, catalog_path: Path, kill_at: int) -> None:
-    """What has begun to go does not come back, and the next purge takes the rest, files too."""
+    """Promise 1: what has begun to go does not come back, and the next purge takes the rest, files too."""
     fill(catalog_path, tmp_path / "experiments")
     with Catalog(catalog_path) as catalog:
         catalog.delete([f"e{number}" for number in range(EXPERIMENTS)])
