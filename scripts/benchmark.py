@@ -407,6 +407,8 @@ def filled_catalog(bench: Bench, size: int, *, check: bool) -> tuple[Path, sqlit
         "git_commit, config_sha256, uid FROM catalog.experiments"
     )
     raw.execute("CREATE TABLE tag AS SELECT experiment, tag FROM catalog.experiment_tag")
+    raw.execute("CREATE TABLE param AS SELECT experiment, name, value FROM catalog.param")
+    raw.execute("CREATE TABLE artifact AS SELECT experiment, artifact_id FROM catalog.artifact")
     raw.execute(
         "CREATE TABLE best AS SELECT metric, experiment_number, experiment_id, value, step " "FROM catalog.metric_bests"
     )
@@ -438,6 +440,8 @@ def reading(bench: Bench) -> Iterator[Row]:
                         "SELECT * FROM run ORDER BY experiment_number",
                         "SELECT experiment, tag FROM tag",
                         "SELECT experiment_number, metric, value FROM best",
+                        "SELECT experiment, name, value FROM param",
+                        "SELECT experiment, count(*) FROM artifact GROUP BY experiment",
                     ),
                     ours=lambda catalog=catalog: _drop(catalog.experiments()),
                 )
