@@ -131,7 +131,11 @@ _DECODERS: dict[str, Callable[[str], ParamValue]] = {
 
 
 class ExperimentRow(NamedTuple):
-    """One experiment of a listing; of each metric the best, as `Catalog.best` ranks it."""
+    """One experiment of a listing; of each metric the best, as `Catalog.best` ranks it.
+
+    ``liveness`` is "" unless the status is running: then "alive", "dead", or "elsewhere" (on a host that cannot be seen
+    from here), told by facts such as a held lock, never by clocks.
+    """
 
     experiment_id: str
     experiment_name: str
@@ -156,6 +160,7 @@ class ExperimentRow(NamedTuple):
     git_commit: str | None
     config_sha256: str
     uid: str
+    liveness: str
 
 
 class BestRow(NamedTuple):
@@ -293,7 +298,10 @@ class StatusChangeRow(NamedTuple):
 
 
 class AttemptRow(NamedTuple):
-    """A process that worked on an experiment; ``config_changes`` is {param: [text before, text now]}."""
+    """A process that worked on an experiment; ``config_changes`` is {param: [text before, text now]}.
+
+    ``liveness`` is "" once it has ended, else "alive", "dead" or "elsewhere" (see `ExperimentRow`).
+    """
 
     experiment_id: str
     attempt: int
@@ -308,6 +316,7 @@ class AttemptRow(NamedTuple):
     config_sha256: str
     config_changes: Mapping[str, list[str | None]]
     git_commit: str | None
+    liveness: str
 
 
 class ColumnRow(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -90,7 +89,7 @@ class Questions(OpenCatalog):
             selection = self._selection(connection, filters)
             order = self._ordering(connection, order_by)
             sorting = filtering.ordering(order, self._metrics_of(connection, fields_of([], order)))
-            rows = reading.experiments(connection, selection, sorting, limit, offset)
+            rows = reading.experiments(connection, self.path, selection, sorting, limit, offset)
         return Result(ExperimentRow._fields, rows)
 
     def experiment(self, experiment_id: str) -> ExperimentRow:
@@ -103,7 +102,7 @@ class Questions(OpenCatalog):
         with self._reading() as connection:
             number = self._experiment_number(connection, experiment_id)
             only = filtering.EVERYTHING._replace(where=filtering.Sql(" AND e.id = ?", (number,)))
-            return reading.experiments(connection, only, filtering.NOTHING, 1, 0)[0]
+            return reading.experiments(connection, self.path, only, filtering.NOTHING, 1, 0)[0]
 
     def best(
         self,
@@ -283,10 +282,8 @@ class Questions(OpenCatalog):
         """
         limit, offset = checked_limit(limit), checked_limit(offset) or 0
         with self._reading() as connection:
-            found = reading.attempts(connection, self._selection(connection, filters), limit, offset)
-        changes = AttemptRow._fields.index("config_changes")
-        rows = [(*row[:changes], json.loads(row[changes]), *row[changes + 1 :]) for row in found]
-        return Result(AttemptRow._fields, list(map(AttemptRow._make, rows)))
+            rows = reading.attempts(connection, self.path, self._selection(connection, filters), limit, offset)
+        return Result(AttemptRow._fields, rows)
 
     def tags(self) -> Result[TagRow]:
         """List all tags with how many experiments and artifacts have them, by name."""

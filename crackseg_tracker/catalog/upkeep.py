@@ -79,7 +79,7 @@ class Upkeep(Questions):
         with self._database().transaction() as connection:
             numbers = self._numbers(connection, ids)
             for number in numbers:
-                trash.delete(connection, number, at, who, force)
+                trash.delete(connection, self.path, number, at, who, force)
             rows = trash.rows(connection, numbers)
         return Result(TrashRow._fields, rows)
 

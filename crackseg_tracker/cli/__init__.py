@@ -53,6 +53,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "verify": ("keep", "Look whether the artifacts' files are still what was recorded."),
         "merge": ("keep", "Take in all experiments of the catalog OTHER; nothing here is overwritten."),
         "export": ("keep", "Write some experiments into a new catalog at PATH."),
+        "backup": ("keep", "Copy the catalog as it is now to PATH, while training writes, and prove it."),
+        "upgrade": ("keep", "Bring a catalog of an earlier release to this one's version."),
+        "sweep": ("keep", "Mark as aborted the running experiments whose process is dead."),
         "check": ("do", "Prove that the catalog is whole."),
     },
     "Make": {

@@ -123,3 +123,43 @@ def export_command(catalog: str | None, path: str, filters: Filters, output: Out
     with Catalog(catalog) as opened, Progress("exporting") as progress:
         exported = opened.export(path, progress=progress, **filters(opened))
     output.show(exported, ("experiment_id", "outcome", "rows"))
+
+
+@click.command("backup")
+@catalog_option
+@click.argument("path", shell_complete=completion.files)
+def backup_command(catalog: str | None, path: str) -> None:
+    """Copy the catalog as it is now to PATH, while training writes, and prove it."""
+    from crackseg_tracker import Catalog
+
+    with Catalog(catalog) as opened:
+        say(f"{opened.backup(path)}: whole")
+
+
+@click.command("upgrade")
+@catalog_option
+def upgrade_command(catalog: str | None) -> None:
+    """Bring a catalog of an earlier release to this one's version.
+
+    A verified backup is kept beside it.
+    """
+    from crackseg_tracker import Catalog
+
+    kept = Catalog.upgrade(catalog)
+    say("nothing to upgrade" if kept is None else f"upgraded; the backup is {kept}")
+
+
+@click.command("sweep")
+@catalog_option
+@click.option("--also", multiple=True, metavar="ID", shell_complete=completion.ids, help="One elsewhere, known dead.")
+@dry_run_option
+@output_options
+def sweep_command(catalog: str | None, also: tuple[str, ...], dry_run: bool, output: Output) -> None:
+    """Mark as aborted the running experiments whose process is dead.
+
+    From facts, not from clocks: a slow training is alive. One that ran on another host is left alone without --also.
+    """
+    from crackseg_tracker import Catalog
+
+    with Catalog(catalog) as opened:
+        output.show(opened.sweep(dry_run, also=[opened.resolve(one) for one in also] or None))

@@ -98,8 +98,8 @@ def check_opened(path: Path, connection: sqlite3.Connection, *, older: bool = Fa
     if version < schema.VERSION and not older:
         raise OlderCatalogError(
             f"{path} has schema version {version}, this release reads {schema.VERSION}: upgrade it with "
-            f"crackseg_tracker.Catalog.upgrade({os.fspath(path)!r}), which keeps a backup beside it, or open an "
-            "ExperimentTracker on it"
+            "crackseg-tracker upgrade, with Catalog.upgrade(path), or by opening an ExperimentTracker on it; each "
+            "keeps a backup beside it"
         )
     guard.check(path, connection, version)
 

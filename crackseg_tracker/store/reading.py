@@ -6,11 +6,13 @@ import json
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
 from crackseg_tracker.filters import MetricField
-from crackseg_tracker.rows import ArtifactRow, BestRow, ExperimentRow, Metadata, Params, TagRow
+from crackseg_tracker.rows import ArtifactRow, AttemptRow, BestRow, ExperimentRow, Metadata, Params, TagRow
+from crackseg_tracker.store import liveness
 from crackseg_tracker.store.filtering import COLUMNS, EVERYTHING, NOTHING, Metrics, Selection, Sql, summary_value
 
 # Names and values as texts in one JSON object: two thirds of what 20 rows cost, and exact.
@@ -42,20 +44,22 @@ _OPEN_BESTS = _BESTS.format(
 
 
 def experiments(
-    connection: Connection, selection: Selection, order: Sql, limit: int | None, offset: int
+    connection: Connection, catalog: Path, selection: Selection, order: Sql, limit: int | None, offset: int
 ) -> list[ExperimentRow]:
-    """List experiments with all that is on their rows: four SELECTs, however many experiments."""
+    """List experiments with all that is on their rows: four SELECTs and, for the running ones, who is alive."""
     with one_state(connection):
         if selection == EVERYTHING and not order.text and limit is None and not offset:
             found = connection.execute(_ALL_EXPERIMENTS).fetchall()
         else:
             found = _rows_of(connection, _SOME_EXPERIMENTS, numbers(connection, selection, order, limit, offset))
         bests = bests_of(connection, [row[0] for row in found])
+        lives = liveness.of_experiments(connection, catalog, [row[0] for row in found if row[5] == "running"])
     decode = json.JSONDecoder().decode
     rows: list[ExperimentRow] = []
     for row in found:
         tags = tuple(decode(row[7])) if row[7] != "[]" else ()
-        rows.append(ExperimentRow._make((*row[1:7], tags, Params(row[8]), bests.get(row[0], {}), *row[9:])))
+        best, alive = bests.get(row[0], {}), lives.get(row[0], "")
+        rows.append(ExperimentRow._make((*row[1:7], tags, Params(row[8]), best, *row[9:], alive)))
     return rows
 
 
@@ -205,7 +209,8 @@ _STATUS_CHANGES = (
 )
 _ATTEMPTS = (
     "SELECT e.experiment_id, t.number, t.started_at, t.ended_at, t.end_reason, t.hostname, t.username, t.pid, t.rank, "
-    "t.command_line, c.sha256, t.config_changes, v.git_commit FROM {} CROSS JOIN attempt AS t ON t.experiment = e.id "
+    f"t.command_line, c.sha256, t.config_changes, v.git_commit, {liveness.COLUMNS.replace('a.', 't.')} FROM {{}} "
+    "CROSS JOIN attempt AS t ON t.experiment = e.id "
     "JOIN config AS c ON c.id = t.config LEFT JOIN environment AS v ON v.id = t.environment "
     "WHERE e.deleted_at IS NULL{} ORDER BY t.id LIMIT ? OFFSET ?"
 )
@@ -218,9 +223,23 @@ def status_changes(
     return _of_experiments(connection, _STATUS_CHANGES, selection, limit, offset)
 
 
-def attempts(connection: Connection, selection: Selection, limit: int | None, offset: int) -> list[tuple[Any, ...]]:
-    """List attempts, oldest first."""
-    return _of_experiments(connection, _ATTEMPTS, selection, limit, offset)
+def attempts(
+    connection: Connection, catalog: Path, selection: Selection, limit: int | None, offset: int
+) -> list[AttemptRow]:
+    """List attempts, oldest first, and of each whether its process lives."""
+    seen = liveness.witness(catalog)
+    plain = len(AttemptRow._fields) - 1
+    return [
+        AttemptRow._make(
+            (
+                *row[: plain - 2],
+                json.loads(row[plain - 2]),
+                row[plain - 1],
+                liveness.of_attempt(liveness.AttemptFacts._make(row[plain:]), seen),
+            )
+        )
+        for row in _of_experiments(connection, _ATTEMPTS, selection, limit, offset)
+    ]
 
 
 def _of_experiments(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from sqlite3 import Connection
 from typing import NamedTuple
 
 from crackseg_tracker.errors import ExperimentExistsError, ExperimentRunningError, InvalidValueError, NotFoundError
 from crackseg_tracker.rows import TrashRow
-from crackseg_tracker.store import changelog
+from crackseg_tracker.store import changelog, liveness
 from crackseg_tracker.store.changelog import Author, Entry
 
 
@@ -26,12 +27,10 @@ class Trashed(NamedTuple):
     deleted_at: str
 
 
-def delete(connection: Connection, experiment: int, at: str, author: Author, force: bool) -> None:
-    """Move an experiment to the trash; one that is at work only by force."""
-    experiment_id, status = connection.execute(
-        "SELECT experiment_id, status FROM experiment WHERE id = ?", (experiment,)
-    ).fetchone()
-    if status == "running" and not force:
+def delete(connection: Connection, catalog: Path, experiment: int, at: str, author: Author, force: bool) -> None:
+    """Move an experiment to the trash; one that somebody works on, or may work on elsewhere, only by force."""
+    (experiment_id,) = connection.execute("SELECT experiment_id FROM experiment WHERE id = ?", (experiment,)).fetchone()
+    if not force and liveness.of_experiment(connection, catalog, experiment) in ("alive", "elsewhere"):
         hostname, pid = connection.execute(
             "SELECT hostname, pid FROM attempt WHERE experiment = ? ORDER BY number DESC LIMIT 1", (experiment,)
         ).fetchone() or ("", 0)

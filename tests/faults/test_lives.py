@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from crackseg_tracker import Catalog, ExperimentTracker
+from crackseg_tracker import Catalog, ExperimentRunningError, ExperimentTracker
 from crackseg_tracker.errors import InvalidValueError, NotFoundError
 from crackseg_tracker.store import liveness
 
@@ -370,7 +370,10 @@ def test_a_stopped_process_is_alive(tmp_path: Path, catalog_path: Path, stop: in
         connection.close()
         assert lives(catalog_path) == "alive"
         with Catalog(catalog_path) as catalog:
+            assert [row.liveness for row in (*catalog.experiments(), *catalog.attempts())] == ["alive", "alive"]
             assert list(catalog.sweep()) == []
+            with pytest.raises(ExperimentRunningError):
+                catalog.delete("victim")
 
 
 def test_a_killed_process_is_dead_and_swept(tmp_path: Path, catalog_path: Path) -> None:
@@ -380,6 +383,9 @@ def test_a_killed_process_is_dead_and_swept(tmp_path: Path, catalog_path: Path) 
         wait_for(catalog_path, "dead")  # the child is not waited for: a zombie is dead too
     assert len(locks(catalog_path)) == 1
     with Catalog(catalog_path) as catalog:
+        assert [row.liveness for row in (*catalog.experiments(), *catalog.attempts())] == ["dead", "dead"]
+        catalog.delete("victim")
+        catalog.restore("victim")
         [told] = catalog.sweep(dry_run=True)
         assert told.experiment_id == "victim"
         assert told.pid == child.pid

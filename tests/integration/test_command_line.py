@@ -1,13 +1,16 @@
 """Every command and option, as a person or a script calls them."""
 
+import contextlib
 import csv
 import doctest
+import gzip
 import hashlib
 import io
 import json
 import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -288,6 +291,33 @@ def test_check(catalog: Path) -> None:
     whole = run("check")
     assert whole.stdout == ""
     assert "no problems" in whole.stderr
+
+
+def test_backup(own_catalog: Path, tmp_path: Path) -> None:
+    assert "whole" in run("backup", str(tmp_path / "copy.db")).stderr
+    assert ids("list", "--catalog", str(tmp_path / "copy.db")) == ids("list")
+    assert "exists" in run("backup", str(tmp_path / "copy.db"), code=2).stderr
+
+
+def test_upgrade(catalog_path: Path) -> None:
+    catalog_path.parent.mkdir()
+    golden = Path(__file__).parents[1] / "golden" / "version-1.catalog.gz"
+    catalog_path.write_bytes(gzip.decompress(golden.read_bytes()))
+    assert "crackseg-tracker upgrade" in run("list", "--catalog", str(catalog_path), code=1).stderr
+    assert "the backup is" in run("upgrade", "--catalog", str(catalog_path)).stderr
+    assert "nothing to upgrade" in run("upgrade", "--catalog", str(catalog_path)).stderr
+    assert ids("list", "--catalog", str(catalog_path))
+
+
+def test_sweep(own_catalog: Path, new_tracker: Maker) -> None:
+    new_tracker("dead").start_experiment()
+    with contextlib.closing(sqlite3.connect(own_catalog)) as connection, connection:
+        connection.execute("UPDATE attempt SET boot_id = 'another', hostname = 'elsewhere', lock_name = 'gone'")
+    assert ids("sweep", "--dry-run") == []
+    assert ids("sweep", "--also", "dead", "--dry-run") == ["dead"]
+    assert ids("list", "--status", "running") == ["dead"]
+    assert ids("sweep", "--also", "dead") == ["dead"]
+    assert ids("list", "--status", "aborted") == ["dead"]
 
 
 def test_check_finds_problems(new_tracker: Maker, tmp_path: Path) -> None:
