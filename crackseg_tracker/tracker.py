@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from crackseg_tracker import arguments, environment, fingerprint, ranks, settings, sidecar, values
 from crackseg_tracker import config as configs
-from crackseg_tracker import environment, fingerprint, ranks, settings, sidecar, values
 from crackseg_tracker.errors import (
     DuplicateExperimentError,
     ExperimentExistsError,
@@ -220,7 +220,9 @@ class ExperimentTracker:
         """
         epoch = values.checked_step(current_epoch, "current_epoch")
         total = values.checked_step(total_epochs, "total_epochs")
-        best: Mapping[str, Any] = {} if best_metrics is None else _checked_mapping(best_metrics, "best_metrics")
+        best: Mapping[str, Any] = (
+            {} if best_metrics is None else arguments.checked_mapping(best_metrics, "best_metrics")
+        )
         seconds = None
         if training_time_seconds is not None:
             seconds = values.number("training_time_seconds", training_time_seconds)
@@ -255,9 +257,9 @@ class ExperimentTracker:
         """
         if step is not None and (type(step) is not int or not 0 <= step <= values.MAX_STEP):
             step = values.checked_step(step)
-        given: Mapping[str, Any] = _checked_mapping(metrics, "metrics")
+        given: Mapping[str, Any] = arguments.checked_mapping(metrics, "metrics")
         if self._recorder.attempt is None:
-            if _are_series(given):
+            if arguments.are_series(given):
                 self._log_arrays(given, step)
                 return
             for name, value in given.items():  # a call that will be refused begins no attempt
@@ -270,7 +272,7 @@ class ExperimentTracker:
                 checked = {values.checked_name(n): values.number(n, v) for n, v in given.items()}
                 self._buffer.log(checked, step)
         except MetricError:
-            if not _are_series(given):
+            if not arguments.are_series(given):
                 raise
             self._log_arrays(given, step)
 
@@ -293,7 +295,7 @@ class ExperimentTracker:
             values: Numbers, shape (n,).
             times: Unix times in seconds, shape (n,); default: now.
         """
-        self._log_bulk({name: _points(self._recorder.series, name, steps, values, times)})
+        self._log_bulk({name: arguments.points_of(self._recorder.series, name, steps, values, times)})
 
     def define_metric(
         self,
@@ -344,8 +346,8 @@ class ExperimentTracker:
                 values.checked_name(name),
                 values.number(name, value),
             )
-            for sample, results in _checked_mapping(samples, "samples").items()
-            for name, value in _checked_mapping(results, f"results of sample {sample!r}").items()
+            for sample, results in arguments.checked_mapping(samples, "samples").items()
+            for name, value in arguments.checked_mapping(results, f"results of sample {sample!r}").items()
         ]
         self._recorder.write(metric_changes.SamplesChange(split=split, rows=rows, step=step))
 
@@ -387,7 +389,7 @@ class ExperimentTracker:
             absolute_path=str(absolute),
             inside_path=fingerprint.inside(absolute, self._folder),
             description=values.checked_text(description, "description", empty=True),
-            tags=_checked_tags(tags or ()),
+            tags=arguments.checked_tags(tags or ()),
             facts=facts,
         )
         self._record(change)
@@ -418,11 +420,11 @@ class ExperimentTracker:
 
     def add_tags(self, tags: Iterable[str]) -> None:
         """Add tags; those that are there stay."""
-        self._record(changes.TagChange(added=_checked_tags(tags)))
+        self._record(changes.TagChange(added=arguments.checked_tags(tags)))
 
     def remove_tags(self, tags: Iterable[str]) -> None:
         """Remove tags; absent ones are fine."""
-        self._record(changes.TagChange(removed=_checked_tags(tags)))
+        self._record(changes.TagChange(removed=arguments.checked_tags(tags)))
 
     # What is known
 
@@ -641,7 +643,7 @@ class ExperimentTracker:
         count = next(iter(lengths.values()))
         start = step or 0
         steps = range(start, start + count)
-        points = {name: _points(self._recorder.series, name, steps, v, None) for name, v in series.items()}
+        points = {name: arguments.points_of(self._recorder.series, name, steps, v, None) for name, v in series.items()}
         self._log_bulk(points, following=step is None)
 
     def _log_bulk(self, series: dict[str, metrics.Points], *, following: bool = False) -> None:
@@ -650,7 +652,7 @@ class ExperimentTracker:
         self._recorder.log_history(series, following=following)
 
     def _end(self, status: str, message: str = "") -> None:
-        text = self._redactor.text(_lenient_text(message))
+        text = self._redactor.text(arguments.lenient_text(message))
         self._flush_metrics()
         if not self._leads:
             self._recorder.write(changes.AttemptEnd(reason=text or status), synced=True)
@@ -724,55 +726,3 @@ def _say_once(message: str) -> None:
 
 def _is_known(connection: Connection, uid: str) -> bool:
     return connection.execute("SELECT 1 FROM experiment WHERE uid = ?", (uid,)).fetchone() is not None
-
-
-def _checked_mapping(value: object, what: str) -> Mapping[Any, Any]:
-    if type(value) is not dict and not isinstance(value, Mapping):  # the first is ten times as fast
-        raise InvalidTypeError(f"{what} {value!r:.100} is a {type(value).__name__}; give a mapping of names to numbers")
-    return cast("Mapping[Any, Any]", value)
-
-
-def _checked_tags(tags: Iterable[str]) -> list[str]:
-    if isinstance(tags, (str, bytes)):
-        raise InvalidTypeError(f"tags {tags!r} is a single {type(tags).__name__}; give a list of tags")
-    try:
-        given = list(tags)
-    except TypeError as error:
-        raise InvalidTypeError(f"tags {tags!r} is a {type(tags).__name__}; give a list of str") from error
-    return list(dict.fromkeys(values.checked_text(tag, "tag") for tag in given))
-
-
-def _are_series(metrics: Mapping[Any, Any]) -> bool:
-    """Tell whether all values are series: lists, tuples, or arrays of one dimension."""
-    return bool(metrics) and all(
-        isinstance(v, (list, tuple, range)) or len(getattr(v, "shape", ())) == 1 for v in metrics.values()
-    )
-
-
-def _points(series: metrics.SeriesWriter, name: str, steps: Any, numbers: Any, times: Any) -> metrics.Points:
-    values.checked_name(name)
-    points = metrics.Points(values.steps_of(steps), values.numbers(name, numbers), _offsets(series, times))
-    if not points.offsets_ms and times is None:
-        points = points._replace(offsets_ms=[series.offset_ms()] * len(points.steps))
-    counts = [len(column) for column in points]
-    if len(set(counts)) > 1:
-        raise MetricError(
-            f"metric {name!r}: {counts[0]} steps, {counts[1]} values and {counts[2]} times; give as many of each"
-        )
-    return points
-
-
-def _offsets(series: metrics.SeriesWriter, times: Any) -> list[int]:
-    moments = [] if times is None else values.numbers("times", times)
-    for moment in moments:
-        if not -1e11 < moment < 1e11:
-            raise MetricError(f"time {moment} is not a Unix time in seconds; give time.time() or the like")
-    return [series.offset_ms(moment) for moment in moments]
-
-
-def _lenient_text(message: object) -> str:
-    """Take any message: ``fail_experiment`` sits in ``except`` blocks, where a second error would hide the first."""
-    try:
-        return str(message).encode(errors="backslashreplace").decode()
-    except Exception:  # an object whose own __str__ raises
-        return type(message).__name__

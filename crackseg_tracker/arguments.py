@@ -1,0 +1,75 @@
+"""What the calls of `ExperimentTracker` are given, checked and turned into what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from crackseg_tracker import values
+from crackseg_tracker.errors import InvalidTypeError, MetricError
+from crackseg_tracker.store import metrics
+
+
+def checked_mapping(value: object, what: str) -> Mapping[Any, Any]:
+    """Give a mapping back, or raise `InvalidTypeError`.
+
+    Example:
+        >>> checked_mapping({"iou": 0.7}, "metrics")
+        {'iou': 0.7}
+    """
+    if type(value) is not dict and not isinstance(value, Mapping):  # the first is ten times as fast
+        raise InvalidTypeError(f"{what} {value!r:.100} is a {type(value).__name__}; give a mapping of names to numbers")
+    return cast("Mapping[Any, Any]", value)
+
+
+def checked_tags(tags: Iterable[str]) -> list[str]:
+    """Give tags in their order, each once.
+
+    Example:
+        >>> checked_tags(["best", "paper", "best"])
+        ['best', 'paper']
+    """
+    if isinstance(tags, (str, bytes)):
+        raise InvalidTypeError(f"tags {tags!r} is a single {type(tags).__name__}; give a list of tags")
+    try:
+        given = list(tags)
+    except TypeError as error:
+        raise InvalidTypeError(f"tags {tags!r} is a {type(tags).__name__}; give a list of str") from error
+    return list(dict.fromkeys(values.checked_text(tag, "tag") for tag in given))
+
+
+def are_series(given: Mapping[Any, Any]) -> bool:
+    """Tell whether all values are series: lists, tuples, or arrays of one dimension."""
+    return bool(given) and all(
+        isinstance(v, (list, tuple, range)) or len(getattr(v, "shape", ())) == 1 for v in given.values()
+    )
+
+
+def points_of(series: metrics.SeriesWriter, name: str, steps: Any, numbers: Any, times: Any) -> metrics.Points:
+    """Check a series: as many steps as values, and as times where some are given (Unix, in seconds)."""
+    values.checked_name(name)
+    points = metrics.Points(values.steps_of(steps), values.numbers(name, numbers), _offsets_of(series, times))
+    if not points.offsets_ms and times is None:
+        points = points._replace(offsets_ms=[series.offset_ms()] * len(points.steps))
+    counts = [len(column) for column in points]
+    if len(set(counts)) > 1:
+        raise MetricError(
+            f"metric {name!r}: {counts[0]} steps, {counts[1]} values and {counts[2]} times; give as many of each"
+        )
+    return points
+
+
+def _offsets_of(series: metrics.SeriesWriter, times: Any) -> list[int]:
+    moments = [] if times is None else values.numbers("times", times)
+    for moment in moments:
+        if not -1e11 < moment < 1e11:
+            raise MetricError(f"time {moment} is not a Unix time in seconds; give time.time() or the like")
+    return [series.offset_ms(moment) for moment in moments]
+
+
+def lenient_text(message: object) -> str:
+    """Take any message: ``fail_experiment`` sits in ``except`` blocks, where a second error would hide the first."""
+    try:
+        return str(message).encode(errors="backslashreplace").decode()
+    except Exception:  # an object whose own __str__ raises
+        return type(message).__name__
