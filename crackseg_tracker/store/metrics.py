@@ -105,8 +105,6 @@ class SeriesWriter:
         self._open: dict[str, list[int]] = {}
         self._unfolded = 0
         self._fold_after = FOLD_AFTER
-        #: When `_append` looked last whether the file is still in its place.
-        self._looked_at_ms = -1
         database.on_fork(self._after_fork)
 
     def _after_fork(self) -> None:
@@ -162,11 +160,9 @@ class SeriesWriter:
         """Run the statement. False when the token is not ours any more, or when the long way has to find the fault."""
         database = self._database
         connection = database.connection
-        if parameters[2] != self._looked_at_ms:
-            # Once a millisecond is every call of a training, and a tenth of the price in a tight loop.
-            self._looked_at_ms = parameters[2]
-            if not fstat(database.watched).st_nlink:
-                database.check_in_place()
+        # At each call, though it is a tenth of the price: once a millisecond let a call get lost with a replaced file.
+        if not fstat(database.watched).st_nlink:
+            database.check_in_place()
         try:
             return connection.execute(sql, parameters).rowcount > 0
         except Exception as error:
