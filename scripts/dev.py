@@ -47,7 +47,8 @@ def main(command: str = "", *arguments: str) -> int:
     if command == "test" and arguments[:1] == ("--faults",):
         return run("-m", "pytest", "-rs", "tests/faults", *arguments[1:])
     if command == "test":
-        return run("-m", "pytest", *(arguments or ["-q"]))
+        # Most of a fault test is waiting for processes and disks: three at once take a third of the time.
+        return run("-m", "pytest", *(arguments or ["-q", "-n", "3"]))
     if command == "bench":
         return run(ROOT / "scripts" / "benchmark.py", *arguments)
     return run(ROOT / "scripts" / "demo", *arguments, cwd=None)  # its paths are the caller's
