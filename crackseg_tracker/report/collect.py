@@ -65,10 +65,13 @@ _LEADERBOARD = """SELECT rank() OVER (ORDER BY value {order}) AS rank, experimen
   source, status
 FROM metric_bests WHERE metric = :metric AND experiment_id IN (SELECT value FROM json_each(:ids))
 ORDER BY value {order}, experiment_number LIMIT 50"""
-_FAILURES = """SELECT experiment_id, status, current_epoch AS epoch,
-  substr(error_message, 1, instr(error_message || char(10), char(10)) - 1) AS error
-FROM experiments WHERE status IN ('failed', 'aborted') AND experiment_id IN (SELECT value FROM json_each(:ids))
-ORDER BY experiment_number DESC LIMIT 50"""
+# The last line of a traceback names the exception: what is before the last line break is taken away.
+_FAILURES = """SELECT experiment_id, status, epoch, replace(text, rtrim(text, replace(text, char(10), '')), '') AS error
+FROM (SELECT experiment_id, status, current_epoch AS epoch, rtrim(error_message, char(10)) AS text
+  FROM experiments WHERE status IN ('failed', 'aborted') AND experiment_id IN (SELECT value FROM json_each(:ids))
+  ORDER BY experiment_number DESC LIMIT 50)"""
+_LOGGED = """SELECT DISTINCT metric FROM metric_summaries
+WHERE experiment_id IN (SELECT value FROM json_each(:ids))"""
 _ENVIRONMENT = """SELECT hostname, python_version, pytorch_version, cuda_version, git_branch,
   substr(git_commit, 1, 10) AS git_commit, git_dirty, count(*) AS experiments
 FROM experiments WHERE experiment_id IN (SELECT value FROM json_each(:ids))
@@ -88,7 +91,8 @@ def collect(
 
     Args:
         catalog: An open one.
-        metric: The one to rank by; default: what most of the experiments have, one where higher is better first.
+        metric: The one to rank by; default: what most of the experiments have; of those one that was logged, not of the
+            training split, and where higher is better.
         title: Of the report.
         **filters: See `crackseg_tracker.filters.ExperimentFilters`.
 
@@ -101,7 +105,17 @@ def collect(
     known = {name: (mode, unit) for name, mode, unit in catalog.sql("SELECT metric, mode, unit FROM metric_names")}
     if metric is None:
         counts = {name: sum(name in row.best_metrics for row in rows) for name in known}
-        order = sorted(known, key=lambda name: (-counts[name], known[name][0] != "max", name))
+        logged = {name for (name,) in catalog.sql(_LOGGED, given)}  # those have curves
+        order = sorted(
+            known,
+            key=lambda name: (
+                -counts[name],
+                name not in logged,
+                name.startswith("train"),
+                known[name][0] != "max",
+                name,
+            ),
+        )
         metric = next((name for name in order if counts[name]), None)
     elif metric not in known:
         catalog.best(metric, limit=0)  # raises, and suggests the nearest
