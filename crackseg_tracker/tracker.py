@@ -29,11 +29,12 @@ from crackseg_tracker.rows import Metadata, nothing_known
 from crackseg_tracker.schema import ENDS
 from crackseg_tracker.store import changes, duplicates, endings, metric_changes, metrics, origin_import, reading, replay
 from crackseg_tracker.store.attempts import Attempt, AttemptChange, redacted
+from crackseg_tracker.store.backlog import Subject, backlog_of
 from crackseg_tracker.store.buffer import MetricBuffer
 from crackseg_tracker.store.changes import Change
 from crackseg_tracker.store.database import open_database, open_privately, translated
 from crackseg_tracker.store.lives import open_attempts
-from crackseg_tracker.store.recording import FAULTS, Recorder, Subject, backlog_of
+from crackseg_tracker.store.recording import FAULTS, Recorder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

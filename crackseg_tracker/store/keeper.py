@@ -22,7 +22,7 @@ from crackseg_tracker.store import journal, locks, replay
 from crackseg_tracker.store.database import Database
 
 if TYPE_CHECKING:
-    from crackseg_tracker.store.recording import Backlog
+    from crackseg_tracker.store.backlog import Backlog
 
 #: How often commits are synced; a power loss takes at most this and the time of a sync.
 SYNC_SECONDS = 2.0

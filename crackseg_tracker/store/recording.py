@@ -1,291 +1,37 @@
 """Where a write either commits or is journaled: `Recorder.write`, and `Recorder.log` for metrics.
 
 While all is well a call goes straight to the catalog, and nothing here costs it anything. The first call that the
-catalog cannot take opens the experiment's `Backlog`: it and all that follow are appended there, so that the order is
-kept, until the keeper (`store.keeper`) has replayed them and closes it.
+catalog cannot take opens the experiment's backlog (`store.backlog`): it and all that follow are appended there, so that
+the order is kept, until the keeper (`store.keeper`) has replayed them and closes it.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
-from weakref import WeakSet
+from typing import Any, Literal, cast
 
 from crackseg_tracker import sidecar
-from crackseg_tracker.errors import CatalogBusyError, CatalogError
+from crackseg_tracker.errors import CatalogError
 from crackseg_tracker.schema import ENDS
-from crackseg_tracker.store import journal, liveness, metrics, reading
+from crackseg_tracker.store import liveness, metrics, reading
 from crackseg_tracker.store.attempts import Attempt, AttemptChange
+from crackseg_tracker.store.backlog import Backlog, Subject, backlogs_of
 from crackseg_tracker.store.changes import AttemptEnd, Change, StatusChange, Target, end_attempt
 from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, now, translated
-from crackseg_tracker.store.journal import Journal, JournalFile, JournalMemory
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.lives import open_attempts
 from crackseg_tracker.store.metric_changes import Call, HistoryChange, MetricCalls
-from crackseg_tracker.store.replay import Entry, Replay
 from crackseg_tracker.store.sketch import sketch
 from crackseg_tracker.values import checked_name, number
-
-WARN_AGAIN_SECONDS = 60.0
-#: A lock that is waited for so long is no longer contention, but a fault.
-CONTENTION_SECONDS = 2.0
 
 logger = logging.getLogger("crackseg_tracker")
 
 # What journaling absorbs: the catalog does not work. Anything else is misuse, or must get through to the user. (The
 # driver's own errors are those that `store.database.translated` has no word for, such as a table that is not there.)
 FAULTS = (CatalogError, sqlite3.OperationalError, sqlite3.IntegrityError)
-
-
-class Subject(NamedTuple):
-    """The experiment that is recorded."""
-
-    number: int
-    uid: str
-    created_ms: int
-
-
-class Tally(NamedTuple):
-    """Calls of this process that went to a journal: how many, and what became of them."""
-
-    journaled: int
-    replayed: int
-    dropped: int
-
-    @property
-    def waiting(self) -> int:
-        """How many are not in the catalog yet."""
-        return self.journaled - self.replayed - self.dropped
-
-
-class Backlog:
-    """What the catalog could not take of one experiment, in order; shared by its trackers in the process.
-
-    Args:
-        database: The catalog.
-        subject: The experiment.
-        folder: The experiment's folder, which takes the journal when the catalog's cannot be written.
-        header: Makes the first record of a journal.
-    """
-
-    def __init__(
-        self, database: Database, subject: Subject, folder: Path, header: Callable[[], dict[str, Any]]
-    ) -> None:
-        self.database = database
-        self.is_open = False
-        #: Another catalog has taken the place of the experiment's: calls go there by way of the journal only.
-        self.is_detached = False
-        self.error: Exception | None = None
-        self.subject = subject
-        self.folder = folder
-        self._header = header
-        self._folders = [database.path.parent / journal.FOLDER, folder / journal.FOLDER]
-        self._lock = threading.RLock()  # a signal's handler may come in the middle of a call, and ends the attempt
-        self._draining = threading.Lock()
-        self._replays: list[Replay] = []
-        self._begun: list[Attempt] = []
-        self._opened_at = 0.0
-        self._warned_at = float("-inf")
-        self._tally = Tally(0, 0, 0)
-        database.on_fork(self._after_fork)
-        _backlogs.add(self)
-
-    # Filling it
-
-    def open(self, error: Exception) -> None:
-        """Take all that follows."""
-        with self._lock:
-            if self.is_open:
-                return
-            self.is_open, self.error, self._opened_at = True, error, time.monotonic()
-        if not isinstance(error, CatalogBusyError):
-            self._warn()
-        keeper.take(self)
-
-    def append(self, attempt: Attempt, changes: Sequence[Change], *, synced: bool) -> bool:
-        """Append one call. False when the catalog has become writable meanwhile: then write to that.
-
-        Args:
-            attempt: Whose call it is; an attempt that the catalog does not have yet begins with it.
-            changes: What the call writes, all of it or nothing.
-            synced: Have it survive a power loss, too.
-        """
-        with self._lock:
-            if not self.is_open:
-                return False
-            begin = attempt.begin if attempt.number is None and not attempt.journaled else None
-            reference = attempt.begin.at if attempt.number is None else attempt.number
-            self._put(Entry.content_of(reference, begin, changes), synced)
-            self._tally = self._tally._replace(journaled=self._tally.journaled + 1)
-            if begin:
-                attempt.journaled = True
-                self._begun.append(attempt)
-        return True
-
-    def _put(self, content: Any, synced: bool) -> None:
-        while True:
-            try:
-                if self._replays:
-                    self._replays[-1].source.append(content)
-                    if synced:
-                        self._replays[-1].source.sync()
-                    return
-            except OSError as error:
-                logger.warning("%s cannot be written any more: %s", self._replays[-1].source.path, error)
-            self._replays.append(Replay(self._next_journal()))
-
-    def _next_journal(self) -> Journal:
-        """Begin a journal in the next place: beside the catalog, beside the experiment, in memory."""
-        tried = {replay.source.path.parent for replay in self._replays if replay.source.path}
-        for folder in self._folders:
-            if folder not in tried:
-                try:
-                    return JournalFile.create(folder, self._header())
-                except OSError as error:
-                    logger.info("no journal can be written in %s: %s", folder, error)
-        logger.warning("no journal can be written either: records are kept in memory until the catalog is back")
-        return JournalMemory(self._header())
-
-    def _warn(self) -> None:
-        if time.monotonic() - self._warned_at > WARN_AGAIN_SECONDS:
-            self._warned_at = time.monotonic()
-            logger.warning("%s; what is recorded meanwhile is journaled, and nothing is lost", self.error)
-
-    # What is known of it
-
-    @property
-    def is_degraded(self) -> bool:
-        """Whether it is more than many processes that want the lock at once."""
-        contention = isinstance(self.error, CatalogBusyError)
-        return self.is_open and not (contention and time.monotonic() - self._opened_at < CONTENTION_SECONDS)
-
-    @property
-    def tally(self) -> Tally:
-        """The calls that went here so far."""
-        with self._lock:
-            return self._tally._replace(dropped=self._tally.dropped + self._unnoted_drops())
-
-    def _unnoted_drops(self) -> int:
-        return sum(r.source.dropped - r.noted for r in self._replays)
-
-    def entries(self) -> list[Entry]:
-        """Give what is not in the experiment's own catalog yet, in order."""
-        with self._lock:
-            found: list[Entry] = []
-            for replay in self._replays:
-                position = replay.source.start if self.is_detached else replay.position
-                while position < replay.source.end:
-                    batch = replay.source.batch(position)
-                    found += map(Entry, batch.records)
-                    if batch.next <= position:
-                        break
-                    position = batch.next
-            return found
-
-    def in_memory(self) -> int:
-        """Tell how many calls would be lost with this process."""
-        with self._lock:
-            sources = [replay.source for replay in self._replays]
-        return sum(source.end - source.first for source in sources if isinstance(source, JournalMemory))
-
-    def sync(self) -> None:
-        """Have the journals survive a power loss, while calls go on appending."""
-        with self._draining:  # which closes them
-            for replay in list(self._replays):
-                try:
-                    replay.source.sync()
-                except OSError as error:
-                    logger.warning("%s cannot be synced: %s", replay.source.path, error)
-
-    # Emptying it
-
-    def drain(self) -> bool:
-        """Replay what is here. True when it is empty, and the next call goes to the catalog.
-
-        Raises:
-            CatalogError: The catalog takes no writes yet.
-        """
-        with self._draining:
-            if not self.is_open:
-                return True
-            if isinstance(self.error, CatalogBusyError) and self.is_degraded:
-                self._warn()
-            self.database.reconnect_if_replaced()
-            with self.database.transaction(wait=0.0):
-                pass
-            self._replay_the_bulk()
-            done = self._replay_the_rest()
-            if done is None:
-                return False
-            if done:
-                self.database.sync()  # before the only other copy goes
-            for replay in done:
-                replay.source.discard()
-            return True
-
-    def let_drain(self, seconds: float) -> None:
-        """Let a replay that is under way come to its end."""
-        if self._draining.acquire(timeout=seconds):
-            self._draining.release()
-
-    def _replay_the_bulk(self) -> None:
-        """Replay what is here at this moment, while calls go on appending."""
-        for replay in list(self._replays):
-            end = replay.source.end
-            while replay.position < end:
-                self._step(replay)
-                time.sleep(0)  # whoever waits for the database's lock comes first
-
-    def _replay_the_rest(self) -> list[Replay] | None:
-        """Replay what came meanwhile, with the calls waiting: a training in a tight loop appends faster than this."""
-        while True:
-            with self.database.lock, self._lock:
-                waiting = [replay for replay in self._replays if not replay.is_done]
-                if not waiting:
-                    number = self.database.rows("SELECT id FROM experiment WHERE uid = ?", (self.subject.uid,))
-                    self.is_detached = number != [(self.subject.number,)]
-                    if self.is_detached:
-                        return None  # another catalog is in its place, where the trackers' numbers mean others
-                    done, self._replays = self._replays, []
-                    self.is_open, self.error, self.database.fault = False, None, None
-                    return done
-                self._step_locked(waiting[0])
-            time.sleep(0.001)
-
-    def _step(self, replay: Replay) -> None:
-        before = replay.applied, replay.dropped, replay.noted
-        replay.step(self.database)
-        with self._lock:
-            self._count(replay, before)
-
-    def _step_locked(self, replay: Replay) -> None:
-        before = replay.applied, replay.dropped, replay.noted
-        replay.step(self.database)
-        self._count(replay, before)
-
-    def _count(self, replay: Replay, before: tuple[int, int, int]) -> None:
-        applied, dropped, noted = before
-        self._tally = self._tally._replace(
-            replayed=self._tally.replayed + replay.applied - applied,
-            dropped=self._tally.dropped + replay.dropped - dropped + replay.noted - noted,
-        )
-        for attempt in self._begun:
-            attempt.number = replay.attempts.get(attempt.begin.at, attempt.number)
-
-    def _after_fork(self) -> None:
-        """Leave it to the parent, lock and all."""
-        for replay in self._replays:
-            replay.source.release()
-        self._replays, self._begun = [], []
-        self.is_open, self.error = False, None
-        self._tally = Tally(0, 0, 0)
-        self._lock, self._draining = threading.RLock(), threading.Lock()
 
 
 class Recorder:
@@ -488,9 +234,8 @@ class Recorder:
             raise error
         if isinstance(error, CatalogError):
             self._database.fault = error
-            for backlog in list(_backlogs):  # the experiments beside it in this process need not wait as long
-                if backlog.database is self._database:
-                    backlog.open(error)
+            for backlog in backlogs_of(self._database):  # the experiments beside it need not wait as long
+                backlog.open(error)
         else:
             self.backlog.open(error)
 
@@ -559,15 +304,3 @@ class Recorder:
         target = Target(self._experiment, self.attempt.number if self.attempt else None)
         for change in given:
             change.apply(connection, target)
-
-
-_backlogs: WeakSet[Backlog] = WeakSet()
-
-
-def backlog_of(database: Database, subject: Subject, folder: Path, header: Callable[[], dict[str, Any]]) -> Backlog:
-    """Give the process's one backlog of an experiment."""
-    with database.lock:
-        for backlog in list(_backlogs):
-            if backlog.database is database and backlog.subject == subject:
-                return backlog
-        return Backlog(database, subject, folder, header)
