@@ -5,35 +5,25 @@ from __future__ import annotations
 import logging
 import math
 import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from sqlite3 import Connection
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from crackseg_tracker import arguments, environment, fingerprint, ranks, settings, sidecar, values
+from crackseg_tracker import arguments, fingerprint, ranks, settings, sidecar, values
 from crackseg_tracker import config as configs
-from crackseg_tracker.errors import (
-    DuplicateExperimentError,
-    ExperimentExistsError,
-    InvalidTypeError,
-    InvalidValueError,
-    MetricError,
-)
-from crackseg_tracker.folders import make_private_folder
+from crackseg_tracker.errors import InvalidValueError, MetricError
 from crackseg_tracker.identity import IDENTITY_IGNORES, checked_patterns
 from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.rows import Metadata, nothing_known
 from crackseg_tracker.schema import ENDS
-from crackseg_tracker.store import changes, duplicates, endings, metric_changes, metrics, origin_import, reading, replay
-from crackseg_tracker.store.attempts import Attempt, AttemptChange, redacted
-from crackseg_tracker.store.backlog import Subject, backlog_of
+from crackseg_tracker.store import changes, endings, metric_changes, metrics, reading
+from crackseg_tracker.store.backlog import backlog_of
 from crackseg_tracker.store.buffer import MetricBuffer
 from crackseg_tracker.store.changes import Change
-from crackseg_tracker.store.database import open_database, open_privately, translated
-from crackseg_tracker.store.lives import open_attempts
+from crackseg_tracker.store.database import open_database, open_privately
+from crackseg_tracker.store.opening import OnDuplicate, Opening
 from crackseg_tracker.store.recording import FAULTS, Recorder
 
 if TYPE_CHECKING:
@@ -42,7 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("crackseg_tracker")
 
 Durability = Literal["normal", "full", "buffered"]
-OnDuplicate = Literal["ignore", "warn", "error"]
 
 
 class ExperimentTracker:
@@ -115,28 +104,22 @@ class ExperimentTracker:
         data_fingerprint: str = "",
         identity_ignores: Iterable[str] = IDENTITY_IGNORES,
     ) -> None:
-        if not isinstance(experiment_dir, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidTypeError(
-                f"experiment_dir {experiment_dir!r} is a {type(experiment_dir).__name__}; give a path"
-            )
-        self.experiment_dir = Path(values.checked_text(os.fspath(experiment_dir), "experiment_dir"))
+        self.experiment_dir = Path(arguments.checked_path(experiment_dir, "experiment_dir"))
+        if "\0" in str(experiment_dir):
+            raise InvalidValueError(f"experiment_dir {str(experiment_dir)!r} has a NUL character; give a path")
         self.experiment_id = values.checked_text(experiment_id, "experiment_id")
         name = self.experiment_id if experiment_name is None else experiment_name
         self.experiment_name = values.checked_text(name, "experiment_name")
-        if durability not in ("normal", "full", "buffered"):
-            raise InvalidValueError(f'durability {durability!r} is unknown; give "normal", "full" or "buffered"')
-        if on_duplicate not in ("ignore", "warn", "error"):
-            raise InvalidValueError(f'on_duplicate {on_duplicate!r} is unknown; give "ignore", "warn" or "error"')
-        self._data_fingerprint = values.checked_text(data_fingerprint, "data_fingerprint", empty=True)
-        if "\0" in str(experiment_dir):
-            raise InvalidValueError(f"experiment_dir {str(experiment_dir)!r} has a NUL character; give a path")
+        arguments.check_word(durability, "durability", get_args(Durability))
+        arguments.check_word(on_duplicate, "on_duplicate", get_args(OnDuplicate))
+        data_fingerprint = values.checked_text(data_fingerprint, "data_fingerprint", empty=True)
         for text, what in ((project, "project"), (group, "group")):
             if text is not None:
                 values.checked_text(text, what)
         self.auto_save = auto_save
         self._redactor = Redactor(redact)
         ignores = checked_patterns(identity_ignores, "identity_ignores")
-        self._config = None if config is None else configs.capture(config, self._redactor, ignores)
+        captured = None if config is None else configs.capture(config, self._redactor, ignores)
         # Absolute from here on: Hydra may change the working directory before the first write.
         self._folder = Path(os.path.realpath(self.experiment_dir))
         self._rank = ranks.current_rank() if rank is None else values.checked_step(rank, "rank")
@@ -155,14 +138,28 @@ class ExperimentTracker:
         self._entered: int | None = None
         self._known: Metadata | None = None
         self._strict = strict
-        self._project, self._group = project, group
-        subject, begun = self._open(on_duplicate)
+        asked = changes.NewExperiment(
+            self.experiment_id,
+            self.experiment_name,
+            settings.project_of(project, captured.project_name if captured else None),
+            group,
+            os.fspath(self.experiment_dir),
+            str(self._folder),
+            data_fingerprint=data_fingerprint,
+        )
+        opening = Opening(self._database, asked, captured, self._redactor, self._rank)
+        subject, begun = opening.find_or_begin(on_duplicate)
         self._experiment = subject.number
         self._recorder = Recorder(
             self._database,
             subject,
-            backlog_of(self._database, subject, self._folder, lambda: self._journal_header(subject.uid)),
-            self._beginning,
+            backlog_of(
+                self._database,
+                subject,
+                self._folder,
+                lambda: opening.journal_header(subject.uid, self._last_known().created_at),
+            ),
+            opening.beginning,
             self._redactor.text,
             strict=strict,
             synced=durability == "full",
@@ -378,9 +375,7 @@ class ExperimentTracker:
             description: For people.
             tags: Words to find it by.
         """
-        if not isinstance(file_path, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidTypeError(f"file_path {file_path!r} is a {type(file_path).__name__}; give a path")
-        given = values.checked_text(os.fspath(file_path), "file_path")
+        given = arguments.checked_path(file_path, "file_path")
         absolute = Path(os.path.abspath(given))
         facts = fingerprint.examine(absolute)
         change = changes.ArtifactChange(
@@ -511,115 +506,10 @@ class ExperimentTracker:
 
     # The machinery
 
-    def _open(self, on_duplicate: OnDuplicate) -> tuple[Subject, Attempt | None]:
-        """Find the experiment, or reserve its id; that is the begin of an attempt."""
-        found = self._find()
-        if found is not None:
-            return found, None
-        config = self._config or configs.capture(None, self._redactor)
-        new = self._new_experiment(config.project_name)
-        origin = sidecar.read(self._folder, self.experiment_id)
-        begin = self._beginning()
-        if on_duplicate != "ignore":
-            self._look_for_duplicate(on_duplicate, config, begin.environment)
-        self._make_folder()
-        with self._database.transaction() as connection:
-            found = self._find()  # another process may have been faster
-            if found is not None:
-                return found, None
-            if origin and origin.uid:
-                if _is_known(connection, origin.uid):
-                    origin = None  # the file of an experiment that was deleted or renamed: this one is another
-                else:
-                    new = new._replace(uid=origin.uid)
-            number, created_ms = changes.create_experiment(connection, new, config)
-            if origin is not None:
-                shown = origin._replace(
-                    error_message=self._redactor.text(origin.error_message),
-                    description=self._redactor.text(origin.description),
-                )
-                origin_import.write_down(connection, number, shown, self._folder)
-            attempt = Attempt(begin, begin.number(connection, number))
-        return Subject(number, new.uid, created_ms), attempt
-
-    def _new_experiment(self, project_name: str | None, uid: str = "") -> changes.NewExperiment:
-        return changes.NewExperiment(
-            self.experiment_id,
-            self.experiment_name,
-            settings.project_of(self._project, project_name),
-            self._group,
-            os.fspath(self.experiment_dir),
-            str(self._folder),
-            uid or str(uuid.uuid4()),
-            self._data_fingerprint,
-        )
-
-    def _beginning(self) -> AttemptChange:
-        """Tell what begins an attempt of this process, with its secrets redacted."""
-        facts, process = redacted(self._redactor, environment.capture(), environment.process_facts())
-        return AttemptChange(
-            config=self._config,
-            environment=facts,
-            process=process,
-            data_fingerprint=self._data_fingerprint,
-            lock_name=open_attempts(self._database).lock_name(),
-            rank=self._rank,
-        )
-
-    def _journal_header(self, uid: str) -> dict[str, Any]:
-        """Tell whose records a journal has: enough to make the experiment anew where the catalog was lost."""
-        new = self._new_experiment(self._config.project_name if self._config else None, uid)
-        return replay.header_of(new._replace(created_at=self._last_known().created_at), self._config)
-
-    def _look_for_duplicate(
-        self, on_duplicate: OnDuplicate, config: configs.CapturedConfig, facts: environment.Environment
-    ) -> None:
-        """Say that the same was trained before, while nothing is recorded yet."""
-        if not config.identity_sha256:
-            logger.warning("%s: its config tells nothing, so no duplicate can be found", self.experiment_id)
-            return
-        diff = duplicates.digest_of_diff(facts.git_diff)
-        identity = duplicates.Identity(config.identity_sha256, self._data_fingerprint, facts.git_commit, diff)
-        with self._database.lock, translated(self._database.path):
-            found = duplicates.already_trained(self._database.connection, identity, config.params)
-        if found is None:
-            return
-        if on_duplicate == "error":
-            raise DuplicateExperimentError(
-                f'{found}; train it again with on_duplicate="ignore", or give identity_ignores= that leave less out',
-                found.experiment_id,
-                found.best_metrics,
-            )
-        logger.warning("%s: %s", self.experiment_id, found)
-
-    def _find(self) -> Subject | None:
-        rows = self._database.rows(
-            "SELECT id, uid, created_ms, directory FROM experiment WHERE experiment_id = ? AND deleted_at IS NULL",
-            (self.experiment_id,),
-        )
-        for number, uid, created_ms, directory in rows:
-            if directory != str(self._folder) and os.path.realpath(directory) != str(self._folder):
-                raise ExperimentExistsError(
-                    f"experiment_id {self.experiment_id!r} belongs to the experiment in {directory}, not to "
-                    f"{self._folder}; choose another id, open it with that folder, or use another catalog"
-                )
-            return Subject(number, uid, created_ms)
-        return None
-
     @property
     def _leads(self) -> bool:
         """Whether the status is this process's to say: of several ranks that record, it is the first one's."""
         return self._database.private or not self._rank
-
-    def _make_folder(self) -> None:
-        if self._database.private:
-            return
-        try:
-            make_private_folder(self._folder)
-        except OSError as error:
-            raise InvalidValueError(
-                f"experiment_dir {str(self._folder)!r} cannot be made ({error.strerror}); give another folder"
-            ) from error
 
     def _record(self, change: Change) -> None:
         if self.auto_save:
@@ -723,7 +613,3 @@ class ExperimentTracker:
 @cache
 def _say_once(message: str) -> None:
     logger.warning(message)
-
-
-def _is_known(connection: Connection, uid: str) -> bool:
-    return connection.execute("SELECT 1 FROM experiment WHERE uid = ?", (uid,)).fetchone() is not None
