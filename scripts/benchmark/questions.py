@@ -2,21 +2,24 @@
 
 10,000 experiments, 20 params, 10 metrics x 1,000 steps for a tenth of them (10 million points), 5 artifacts and 3 tags
 each. The hand-written side fetches the same facts through the standard library's `sqlite3` and makes nothing of them:
-no rows of ours, no mappings. `benchmark.py` runs this: ``--only questions``.
+no rows of ours, no mappings.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+from harness import Bench, Row, silent
+
+from crackseg_tracker import Catalog, metric
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # where it lies: other scripts and tests use it, too
 from fill_catalog import Size, fill
-
-from crackseg_tracker import Catalog, ExperimentTracker, metric
-
-Figures = tuple[str, float | None, float, str, float | None, bool]
 
 EXPERIMENT = """
 SELECT e.id, e.experiment_id, e.experiment_name, e.project, e."group", e.status, e.description, e.current_epoch,
@@ -55,7 +58,7 @@ COMPARED = (
 )
 
 
-def questions(bench: Any) -> Iterator[Figures]:
+def questions(bench: Bench) -> Iterator[Row]:
     """What is asked across 10,000 experiments, and whether it grows with the answer or with the catalog."""
     large, small = bench.size(10_000, 2_000), bench.size(1_000, 200)
     paths = {}
@@ -67,22 +70,20 @@ def questions(bench: Any) -> Iterator[Figures]:
         asked = _questions(catalog)
         few = bench.size(51, 21)
         for work, (by_hand, ours) in asked.items():
-            sides = bench.taking_turns(few, raw=_silent(by_hand, raw), ours=_silent(ours, catalog))
-            yield f"{work} of {large:,}", sides["raw"], sides["ours"], "s", 2.0, False
+            sides = bench.taking_turns(few, raw=silent(by_hand, raw), ours=silent(ours, catalog))
+            yield Row(f"{work} of {large:,}", **sides, unit="s", bound=2.0)
         for work, ours in GROWING.items():
-            sides = bench.taking_turns(few, raw=_silent(ours, other), ours=_silent(ours, catalog))
-            yield f"{work}: {large:,} experiments (raw: ours of {small:,})", sides["raw"], sides[
-                "ours"
-            ], "s", 2.0, False
+            sides = bench.taking_turns(few, raw=silent(ours, other), ours=silent(ours, catalog))
+            yield Row(f"{work}: {large:,} experiments (raw: ours of {small:,})", **sides, unit="s", bound=2.0)
         some = bench.size(7, 3)
         sides = bench.taking_turns(
-            some, raw=_silent(_everything, raw), ours=_silent(lambda c: list(c.experiments()), catalog)
+            some, raw=silent(_everything, raw), ours=silent(lambda c: list(c.experiments()), catalog)
         )
-        yield f"{large:,} experiments into rows", sides["raw"], sides["ours"], "s", 1.5, False
+        yield Row(f"{large:,} experiments into rows", **sides, unit="s", bound=1.5)
         sides = bench.taking_turns(
-            some, raw=_silent(_frames, raw), ours=_silent(lambda c: c.experiments().to_pandas(), catalog)
+            some, raw=silent(_frames, raw), ours=silent(lambda c: c.experiments().to_pandas(), catalog)
         )
-        yield f"{large:,} experiments into pandas (raw: read_sql)", sides["raw"], sides["ours"], "s", 1.5, False
+        yield Row(f"{large:,} experiments into pandas (raw: read_sql)", **sides, unit="s", bound=1.5)
     raw.close()
 
 
@@ -104,7 +105,8 @@ def _questions(catalog: Catalog) -> dict[str, tuple[Callable[[Any], object], Cal
         [json.dumps(ids)],
     )
     marks = ", ".join(str(number) for (number,) in numbers)
-    asked: dict[str, tuple[Callable[[Any], object], Callable[[Any], object]]] = {
+    compared = [sql.format(marks) for sql in COMPARED]
+    return {
         "best 10": (lambda raw: raw.execute(BEST).fetchall(), lambda c: c.best("val/iou")),
         "100 by tag, param and metric": (
             _listing,
@@ -116,14 +118,11 @@ def _questions(catalog: Catalog) -> dict[str, tuple[Callable[[Any], object], Cal
             lambda raw: raw.execute(ARTIFACTS).fetchall(),
             lambda c: c.artifacts("checkpoint", tags="best", limit=100),
         ),
-    }
-    if hasattr(catalog, "compare"):
-        compared = [sql.format(marks) for sql in COMPARED]
-        asked["compare 10"] = (
+        "compare 10": (
             lambda raw: [raw.execute(sql).fetchall() for sql in compared],
             lambda c: c.compare(ids),
-        )
-    return asked
+        ),
+    }
 
 
 def _listing(raw: sqlite3.Connection) -> list[list[Any]]:
@@ -142,20 +141,11 @@ def _frames(raw: sqlite3.Connection) -> object:
     return [pandas.read_sql(sql, raw) for sql in (EXPERIMENT, *BESIDE)]
 
 
-def _silent(ask: Callable[[Any], object], subject: object) -> Callable[[], None]:
-    """Let a side return nothing, so that its time counts."""
-
-    def asked() -> None:
-        ask(subject)
-
-    return asked
-
-
-def buckets(bench: Any) -> Iterator[Figures]:
+def buckets(bench: Bench) -> Iterator[Row]:
     """One curve of a million points, reduced to a thousand buckets."""
     steps = bench.size(1_000_000, 200_000)
     path = bench.new_path()
-    tracker: ExperimentTracker = bench.new_tracker(path)
+    tracker = bench.new_tracker(path)
     tracker.log_history("loss", range(steps), [1 / (step + 1) for step in range(steps)])
     raw = sqlite3.connect(path)
     by_hand = (
@@ -165,13 +155,8 @@ def buckets(bench: Any) -> Iterator[Figures]:
     with Catalog(path) as catalog:
         sides = bench.taking_turns(
             bench.size(9, 3),
-            raw=_silent(lambda c: c.execute(by_hand, (steps,)).fetchall(), raw),
-            ours=_silent(lambda c: c.history("loss", tracker.experiment_id, points=1000), catalog),
+            raw=silent(lambda c: c.execute(by_hand, (steps,)).fetchall(), raw),
+            ours=silent(lambda c: c.history("loss", tracker.experiment_id, points=1000), catalog),
         )
     raw.close()
-    yield f"{steps:,} points to 1,000 buckets", sides["raw"], sides["ours"], "s", 1.5, False
-
-
-def benchmarks() -> Sequence[Callable[[Any], Iterator[Figures]]]:
-    """Give those that this version of the library can answer."""
-    return [questions, *([buckets] if "points" in Catalog.history.__annotations__ else [])]
+    yield Row(f"{steps:,} points to 1,000 buckets", **sides, unit="s", bound=1.5)

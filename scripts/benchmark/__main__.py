@@ -1,0 +1,112 @@
+"""Measure crackseg_tracker against raw `sqlite3` doing the same work in the same run.
+
+    python scripts/benchmark                         the whole table, on stdout as Markdown
+    python scripts/benchmark --quick                 fewer repetitions, smaller catalogs
+    python scripts/benchmark --only calls bulk       some of it (the names are in --help)
+    python scripts/benchmark --peer-python mlflow=/venvs/mlflow/bin/python
+
+"Raw" is a table with a row per point, (experiment TEXT, name TEXT, step INTEGER, value REAL, time REAL), in WAL mode
+with synchronous=NORMAL, one explicit transaction per call, and no summaries. Ours and raw take turns in blocks, so
+that both see the same machine; every figure is the median over the repetitions. Set TMPDIR to choose the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lives
+import questions
+import reading
+import writing
+from harness import Bench, Row
+from peers import PEERS, peer
+from table import markdown
+
+BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    one.__name__: one
+    for one in (
+        *(writing.calls, writing.training, writing.buffered, writing.processes),
+        *(writing.bulk, writing.disk, writing.experiments),
+        *(reading.reading, reading.curve, lives.lives),
+        *(questions.questions, questions.buckets),
+    )
+}
+
+
+def machine() -> dict[str, Any]:
+    """Tell what the figures were taken on."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "load_before": load,
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "folder": tempfile.gettempdir(),
+    }
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions, smaller catalogs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table, not on stdout")
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, metavar="NAME", default=[],
+                        help=f"of {', '.join(BENCHMARKS)}")  # fmt: skip
+    parser.add_argument("--peer-python", nargs="+", metavar="NAME=PATH", default=[],
+                        help=f"the interpreter that has a peer: {', '.join(PEERS)}")  # fmt: skip
+    options = parser.parse_args(arguments)
+    options.peers = dict(text.partition("=")[::2] for text in options.peer_python)
+    for name, path in options.peers.items():
+        if name not in PEERS or not path:
+            parser.error(f"--peer-python {name}={path}: give NAME=PATH with one of {list(PEERS)}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parsed(arguments)
+    facts, rows, named = machine(), [], {}
+    works: dict[str, Callable[[Bench], Iterator[Row]]] = {
+        name: work for name, work in BENCHMARKS.items() if name in (options.only or BENCHMARKS)
+    }
+    for name, path in options.peers.items():
+        works[name] = lambda bench, name=name, path=path: iter([peer(bench, name, path)])
+    begin = time.perf_counter()
+    for name, work in works.items():
+        start = time.perf_counter()
+        print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            named[name] = list(work(Bench(Path(folder), quick=options.quick)))
+        rows += named[name]
+        print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr)
+    missed = [row.work for row in rows if row.is_met is False]
+    total = time.perf_counter() - begin
+    print(f"{total:.0f} s in all; beyond the bound: {missed or 'none'}", file=sys.stderr)
+    if options.json:
+        figures = [
+            {"name": name, **row._asdict(), "ratio": row.ratio, "is_met": row.is_met}
+            for name, found in named.items()
+            for row in found
+        ]
+        facts |= {"quick": options.quick, "seconds": total}
+        options.json.write_text(json.dumps({"machine": facts, "rows": figures}, indent=1) + "\n")
+    if options.markdown:
+        options.markdown.write_text(markdown(rows))
+    else:
+        print(markdown(rows), end="")
+
+
+if __name__ == "__main__":
+    main()
