@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Iterable
 from html import escape
 
 from crackseg_tracker import formatting
 from crackseg_tracker.formatting import neutral
 from crackseg_tracker.report.collect import Picture, Report, Section
+from crackseg_tracker.report.text import runs_as_it_stands
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -58,12 +58,7 @@ def as_html(report: Report) -> str:
         if section.title.startswith("Leaderboard"):
             parts += _curves(report)
     parts += _pictures(report.pictures)
-    parts += [
-        "<h2>The SQL of this report</h2>",
-        "<p>It runs on the catalog's documented views; :ids stands for</p>",
-        f"<details><summary>{len(report.ids):,} ids</summary><pre>{escape(json.dumps(report.ids))}</pre></details>",
-        "</body></html>",
-    ]
+    parts += [f"<p>{escape(neutral(runs_as_it_stands(report)))}</p>", "</body></html>"]
     return "\n".join(parts) + "\n"
 
 
@@ -72,8 +67,7 @@ def _section(section: Section) -> Iterable[str]:
     if section.note:
         yield f"<p>{escape(neutral(section.note))}</p>"
     yield f'<div class="scroll">{formatting.as_html(section.table.columns, section.table.rows)}</div>'
-    if section.sql:
-        yield f"<details><summary>SQL</summary><pre>{escape(section.sql)}</pre></details>"
+    yield f"<details><summary>SQL</summary><pre>{escape(section.sql)}</pre></details>"
 
 
 def _curves(report: Report) -> Iterable[str]:

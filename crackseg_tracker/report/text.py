@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from crackseg_tracker import formatting
 from crackseg_tracker.formatting import neutral
 from crackseg_tracker.formatting.markup import markdown_text
@@ -16,8 +18,8 @@ def as_markdown(report: Report) -> str:
         if section.note:
             parts.append(markdown_text(neutral(section.note)))
         parts.append(formatting.as_markdown(section.table.columns, section.table.rows))
-        if section.sql:
-            parts.append(f"```sql\n{section.sql}\n```")
+        parts.append(f"```sql\n{section.sql}\n```")
+    parts.append(markdown_text(neutral(runs_as_it_stands(report))))
     return "\n\n".join(parts) + "\n"
 
 
@@ -31,6 +33,11 @@ def _latex_table(section: Section) -> str:
     caption = formatting.latex_text(neutral(section.title) + (f": {neutral(section.note)}" if section.note else ""))
     tabular = formatting.as_latex(section.table.columns, section.table.rows)
     return f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n{tabular}\n\\end{{table}}"
+
+
+def runs_as_it_stands(report: Report) -> str:
+    """Say what the SQL is for."""
+    return f"The SQL of each table runs as it stands: sqlite3 -readonly {shlex.quote(report.catalog)}"
 
 
 def _made(report: Report) -> str:

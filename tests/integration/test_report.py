@@ -3,18 +3,21 @@
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import pytest
 
 from crackseg_tracker import Catalog, ExperimentTracker, NotFoundError
 from crackseg_tracker.report import as_html, as_latex, as_markdown, collect
-from crackseg_tracker.report.influence import influences
 
 Maker = Callable[..., ExperimentTracker]
 HOSTILE = "<script>alert(1)</script>\x1b[31m\"'&$_%"
@@ -109,19 +112,52 @@ def test_the_sections(catalog: Catalog) -> None:
     assert [row[1] for row in tables["Leaderboard by val/iou"][:2]] == ["e5", "e3"]
     assert [row[1] for row in tables["What failed or was aborted"]] == ["failed"]
     assert {row[0] for row in tables["Config differences"]} >= {"model.encoder", "seed"}
-    matters = {row.param: row.share for row in tables["Params that matter"]}
+    matters = {row[0]: row[3] for row in tables["Params that matter"]}
     assert matters["model.encoder"] > 0.95
     assert "not readable as a picture" in as_html(report)
 
 
-def test_the_sql_behind_each_table_gives_the_table(catalog: Catalog) -> None:
-    report = collect(catalog, "loss", project=HOSTILE)
-    with_sql = [section for section in report.sections if section.sql]
-    assert len(with_sql) == 5
-    for section in with_sql:
-        again = catalog.sql(section.sql, {"ids": json.dumps(report.ids), "metric": "loss"})
-        assert again == section.table
-        assert section.sql in as_markdown(report)
+@pytest.mark.parametrize("metric", ["val/iou", "loss", HOSTILE])
+def test_the_sql_beneath_each_table_gives_the_table(catalog: Catalog, new_tracker: Maker, metric: str) -> None:
+    new_tracker(HOSTILE).log_metrics({HOSTILE: 1})
+    new_tracker("e5").log_metrics({HOSTILE: 2})
+    report = collect(catalog, metric, project=HOSTILE)
+    assert len(report.sections) >= 6
+    with closing(sqlite3.connect(catalog.path)) as connection:  # as anybody has it, without this library
+        for section in report.sections:
+            cursor = connection.execute(section.sql)
+            assert tuple(column[0] for column in cursor.description) == section.table.columns
+            assert tuple(cursor) == section.table.rows
+            assert section.sql in as_markdown(report)
+            assert section.sql.replace("\n", "").isprintable()
+
+
+SHELL = shutil.which("sqlite3")
+
+
+@pytest.mark.skipif(SHELL is None, reason="needs the sqlite3 shell")
+def test_the_sqlite3_shell_takes_what_is_shown(catalog: Catalog) -> None:
+    assert SHELL
+
+    def pasted(sql: str) -> list[dict[str, Any]]:
+        command = [SHELL, "-readonly", "-json", catalog.path]
+        done = subprocess.run(command, input=f"{sql};\n", capture_output=True, text=True, timeout=60)
+        assert done.stderr == ""
+        return json.loads(done.stdout)
+
+    for section in collect(catalog).sections:
+        rows = pasted(section.sql)
+        assert [tuple(row.values()) for row in rows] == [pytest.approx(row) for row in section.table], section.title
+
+
+def test_the_sql_of_some_of_many_experiments_is_no_endless_line(new_tracker: Maker, catalog_path: Path) -> None:
+    for number in range(60):
+        new_tracker(f"e{number}", project="odd" if number % 2 else "even").close()
+    with Catalog(catalog_path) as opened:
+        [summary, *_] = collect(opened, project="odd").sections
+        assert opened.sql(summary.sql) == summary.table
+    assert summary.table[0][:2] == ("created", 30)
+    assert max(map(len, summary.sql.splitlines())) <= 120
 
 
 def test_filters_and_the_metric_by_default(catalog: Catalog) -> None:
@@ -164,14 +200,29 @@ def test_without_matplotlib_the_report_is_made_all_the_same(catalog: Catalog, mo
     assert "Leaderboard" in html
 
 
-def test_influence_is_of_what_repeats() -> None:
-    names = [({"encoder": "ab"[i % 2], "id": str(i), "same": 1}, float(i % 2)) for i in range(8)]
-    [only] = influences(names)
-    assert (only.param, only.values, only.experiments) == ("encoder", 2, 8)
-    assert only.share == only.adjusted == 1.0
-    assert influences(names[:3]) == []
-    assert influences([({"a": i % 2}, None) for i in range(8)]) == []
-    assert influences([({"a": i % 2}, 1.0) for i in range(8)]) == []
+def test_the_params_that_matter_are_those_that_repeat(new_tracker: Maker, catalog_path: Path) -> None:
+    """What eta and omega squared are, from their definitions."""
+    values = {"a": [0.5, 0.75, 0.625, 0.5], "b": [0.25, 0.375, 0.25, 0.5]}
+    for encoder, seeds in values.items():
+        for seed, value in enumerate(seeds):
+            config = {"encoder": encoder, "id": f"{encoder}{seed}", "same": 1, "lr": (1, 1.0, 2, 1e-5)[seed]}
+            new_tracker(f"{encoder}{seed}", config=config).log_metrics({"loss": value})
+    new_tracker("lost", config={"encoder": "c"}).log_metrics({"loss": float("nan")})
+    with Catalog(catalog_path) as opened:
+        tables = {section.title: section.table for section in collect(opened, "loss").sections}
+        few = collect(opened, "loss", experiment_id=["a0", "a1", "b0"])
+    encoder, lr = tables["Params that matter"]
+    every = [value for seeds in values.values() for value in seeds]
+    means = {name: fmean(seeds) for name, seeds in values.items()}
+    total = sum((value - fmean(every)) ** 2 for value in every)
+    between = sum(4 * (mean - fmean(every)) ** 2 for mean in means.values())
+    within = (total - between) / (8 - 2)
+    assert encoder[:3] == ("encoder", 2, 8)
+    assert encoder[3:5] == (round(between / total, 3), round((between - within) / (total + within), 3))
+    assert encoder[5] == "b: 0.344 (n=4), a: 0.594 (n=4)"  # of a loss, the least is the best
+    assert lr[:3] == ("lr", 3, 8)
+    assert lr[5] == "2: 0.438 (n=2), 1: 0.469 (n=4), 1e-05: 0.5 (n=2)"
+    assert "Params that matter" not in [section.title for section in few.sections]
 
 
 def test_200_experiments_take_a_few_seconds(new_tracker: Maker, catalog_path: Path) -> None:
