@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+# Where SQLite's readers lock a write-ahead log's index (https://sqlite.org/walformat.html, "WAL locks").
+_FIRST_READ_LOCK, _LAST_READ_LOCK = 123, 127
 
 
 class Holder(NamedTuple):
@@ -33,23 +38,22 @@ def holders(catalog: Path) -> list[Holder]:
 
 def lock_holders(catalog: Path) -> list[Holder]:
     """List those that hold a lock for writing; where the system does not say, all that have the catalog open."""
-    inodes: set[str] = set()
-    for suffix in ("", "-shm"):
-        try:
-            inodes.add(str(Path(f"{catalog}{suffix}").stat().st_ino))
-        except OSError:
-            continue
-    writers: set[int] = set()
-    try:
-        for line in Path("/proc/locks").read_text().splitlines():
-            # 1: POSIX  ADVISORY  WRITE 4711 fd:00:123456 120 120
-            fields = line.split()
-            if len(fields) >= 6 and fields[3] == "WRITE" and fields[5].rpartition(":")[2] in inodes:
-                writers.add(int(fields[4]))
-    except (OSError, ValueError):
-        pass
+    locks = _locks_on(catalog, _index_of(catalog))
+    writers = {lock.pid for lock in locks if lock.kind == "WRITE"}
     everyone = holders(catalog)
     return [holder for holder in everyone if holder.pid in writers] or everyone
+
+
+def readers_of(catalog: Path) -> list[int]:
+    """List the processes, this one too, that are reading a catalog at this moment; [] where the system does not say."""
+    locks = _locks_on(_index_of(catalog))
+    return sorted(
+        {
+            lock.pid
+            for lock in locks
+            if lock.kind == "READ" and lock.first <= _LAST_READ_LOCK and lock.last >= _FIRST_READ_LOCK
+        }
+    )
 
 
 def named(found: list[Holder]) -> str:
@@ -60,6 +64,40 @@ def named(found: list[Holder]) -> str:
         ('process 7 (python train.py), process 8', 'another process')
     """
     return ", ".join(f"process {holder}" for holder in found) or "another process"
+
+
+class _Lock(NamedTuple):
+    """A lock on some bytes of a file."""
+
+    kind: str
+    pid: int
+    first: int
+    last: int
+
+
+def _locks_on(*files: Path) -> list[_Lock]:
+    """List who holds which lock, as far as the system says."""
+    inodes: set[str] = set()
+    for file in files:
+        with suppress(OSError):
+            inodes.add(str(file.stat().st_ino))
+    try:
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []
+    found: list[_Lock] = []
+    for line in lines:
+        # 12: POSIX  ADVISORY  READ 4711 fd:01:1234 124 124
+        fields = line.split()
+        # By the inode alone: of some file systems (btrfs) the device is another one here than `stat` says.
+        if len(fields) == 8 and fields[5].rpartition(":")[2] in inodes:
+            last = sys.maxsize if fields[7] == "EOF" else int(fields[7])
+            found.append(_Lock(fields[3], int(fields[4]), int(fields[6]), last))
+    return found
+
+
+def _index_of(catalog: Path) -> Path:
+    return Path(f"{catalog}-shm")
 
 
 def _has_open(process: Path, wanted: os.stat_result) -> bool:

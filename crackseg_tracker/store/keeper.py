@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from crackseg_tracker.errors import CatalogError
-from crackseg_tracker.store import journal, locks, replay
+from crackseg_tracker.store import holders, journal, replay
 from crackseg_tracker.store.database import Database
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Keeper:
         if size > LONGEST_LOG_BYTES and time.monotonic() - charge.warned_of_log_at > WARN_AGAIN_SECONDS:
             charge.warned_of_log_at = time.monotonic()
             own = {os.getpid(): "this process"}
-            readers = [own.get(pid, f"process {pid}") for pid in locks.readers_of(database.path)]
+            readers = [own.get(pid, f"process {pid}") for pid in holders.readers_of(database.path)]
             logger.warning(
                 "%s-wal has grown to %d MB: it cannot be emptied while somebody reads an old state (%s); "
                 "end that query or close that program",

@@ -16,9 +16,6 @@ from pathlib import Path
 
 from crackseg_tracker.folders import make_private_folder
 
-# Where SQLite's readers lock a write-ahead log's index (https://sqlite.org/walformat.html, "WAL locks").
-_FIRST_READ_LOCK, _LAST_READ_LOCK = 123, 127
-
 _CREATION_SUFFIX = ".lock"
 _LIVES_FOLDER = "attempts"
 _LIFE_LOCK = re.compile(r"[0-9]+-[0-9a-f]{16}\.lock")
@@ -116,25 +113,6 @@ def try_lock(descriptor: int) -> bool:
         return _lock(descriptor, wait=False)
     except OSError:
         return False
-
-
-def readers_of(catalog: Path) -> list[int]:
-    """List the processes that are reading a catalog at this moment; [] where the system does not tell."""
-    try:
-        status = Path(f"{catalog}-shm").stat()
-        held = Path("/proc/locks").read_text(encoding="ascii")
-    except OSError:
-        return []
-    file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    readers: set[int] = set()
-    for line in held.splitlines():
-        # 12: POSIX  ADVISORY  READ 4711 fd:01:1234 124 124
-        fields = line.split()
-        if len(fields) != 8 or fields[3] != "READ" or fields[5] != file or not fields[7].isdigit():
-            continue
-        if int(fields[6]) <= _LAST_READ_LOCK and int(fields[7]) >= _FIRST_READ_LOCK:
-            readers.add(int(fields[4]))
-    return sorted(readers)
 
 
 def _lock(descriptor: int, *, wait: bool, shared: bool = False) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from faults.test_crash import _strace_or_skip as strace_or_skip
 
 from crackseg_tracker import ExperimentTracker
-from crackseg_tracker.store import keeper, locks
+from crackseg_tracker.store import holders, keeper
 from crackseg_tracker.store.database import Database
 
 NewTracker = Callable[..., ExperimentTracker]
@@ -153,7 +153,7 @@ def test_who_pins_the_log_is_named(
         assert out is not None
         assert out.read(1) == b"r"
         try:
-            if reader.pid not in locks.readers_of(catalog_path):
+            if reader.pid not in holders.readers_of(catalog_path):
                 pytest.skip("the locks of other processes are not shown here")
             for step in range(1, 400):
                 tracker.log_metrics({"x": float(step)})
