@@ -5,7 +5,7 @@ A completion must never break the line that is typed: whatever is wrong with the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +14,8 @@ from crackseg_tracker.errors import TrackerError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+Offer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 
 _MOST = 200
 
@@ -44,40 +46,22 @@ def trashed(ctx: click.Context, _: click.Parameter, beginning: str) -> list[Comp
     return _items([one for one in found if one[0].startswith(beginning)][:_MOST])
 
 
-def metrics(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
-    """Offer metric names."""
-    sql = "SELECT metric, mode FROM metric_names WHERE substr(metric, 1, ?) = ? ORDER BY 1 LIMIT ?"
-    return _items(_asked(ctx, sql, beginning))
+def _words(view: str, column: str, hint: str = "''") -> Offer:
+    """Make what offers the words of a view's column."""
+    sql = f"SELECT DISTINCT {column}, {hint} FROM {view} WHERE substr({column}, 1, ?) = ? ORDER BY 1 LIMIT ?"
+
+    def offer(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
+        return _items(_asked(ctx, sql, beginning))
+
+    return offer
 
 
-def tags(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
-    """Offer tags of experiments."""
-    sql = "SELECT DISTINCT tag, '' FROM experiment_tags WHERE substr(tag, 1, ?) = ? ORDER BY 1 LIMIT ?"
-    return _items(_asked(ctx, sql, beginning))
-
-
-def artifact_tags(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
-    """Offer tags of artifacts."""
-    sql = "SELECT DISTINCT tag, '' FROM artifact_tags WHERE substr(tag, 1, ?) = ? ORDER BY 1 LIMIT ?"
-    return _items(_asked(ctx, sql, beginning))
-
-
-def artifact_types(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
-    """Offer types of artifacts."""
-    sql = "SELECT DISTINCT artifact_type, '' FROM artifacts WHERE substr(artifact_type, 1, ?) = ? ORDER BY 1 LIMIT ?"
-    return _items(_asked(ctx, sql, beginning))
-
-
-def params(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
-    """Offer names of params."""
-    sql = "SELECT DISTINCT name, '' FROM params WHERE substr(name, 1, ?) = ? ORDER BY 1 LIMIT ?"
-    return _items(_asked(ctx, sql, beginning))
-
-
-def projects(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
-    """Offer projects."""
-    sql = "SELECT DISTINCT project, '' FROM experiments WHERE substr(project, 1, ?) = ? ORDER BY 1 LIMIT ?"
-    return _items(_asked(ctx, sql, beginning))
+metrics = _words("metric_names", "metric", "mode")
+tags = _words("experiment_tags", "tag")
+artifact_tags = _words("artifact_tags", "tag")
+artifact_types = _words("artifacts", "artifact_type")
+params = _words("params", "name")
+projects = _words("experiments", "project")
 
 
 def views(_: click.Context, __: click.Parameter, beginning: str) -> list[CompletionItem]:

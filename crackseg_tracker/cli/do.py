@@ -22,12 +22,7 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Only show what wo
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True, shell_complete=completion.tags)
 def tag_command(catalog: str | None, experiment: str, tags: tuple[str, ...]) -> None:
     """Add tags to an experiment."""
-    from crackseg_tracker import Catalog
-
-    with Catalog(catalog) as opened:
-        experiment_id = opened.resolve(experiment)
-        opened.set_tags(experiment_id, add=tags)
-        say(f"{experiment_id}: {', '.join(opened.experiment(experiment_id).tags)}")
+    _set_tags(catalog, experiment, add=tags)
 
 
 @click.command("untag")
@@ -36,11 +31,15 @@ def tag_command(catalog: str | None, experiment: str, tags: tuple[str, ...]) -> 
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True, shell_complete=completion.tags)
 def untag_command(catalog: str | None, experiment: str, tags: tuple[str, ...]) -> None:
     """Remove tags from an experiment."""
+    _set_tags(catalog, experiment, remove=tags)
+
+
+def _set_tags(catalog: str | None, experiment: str, **change: tuple[str, ...]) -> None:
     from crackseg_tracker import Catalog
 
     with Catalog(catalog) as opened:
         experiment_id = opened.resolve(experiment)
-        opened.set_tags(experiment_id, remove=tags)
+        opened.set_tags(experiment_id, **change)
         say(f"{experiment_id}: {', '.join(opened.experiment(experiment_id).tags) or 'no tags'}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from crackseg_tracker.formatting import human_text, number_text
 from crackseg_tracker.plots import style
@@ -59,11 +59,7 @@ def draw_bars(
 ) -> Figure:
     """Draw bars from zero, best on top, each with its value; whiskers are intervals. At most 60, and says so."""
     shown = [row for row in rows if isfinite(row.value)][:_MOST_BARS]
-    if ax is None:
-        figure, [panel] = style.new_figure(7.2, max(1.4, 0.9 + 0.24 * len(shown)))
-    else:
-        figure, panel = style.figure_of(ax), ax
-    canvas: Any = panel
+    figure, canvas = style.canvas_of(ax, 7.2, max(1.4, 0.9 + 0.24 * len(shown)))
     if not shown:
         style.say_empty(canvas, "no values")
         return figure

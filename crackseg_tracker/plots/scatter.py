@@ -74,11 +74,7 @@ def draw_scatter(
         mode: "max" or "min": which y is the best.
         title: Above the plot.
     """
-    if ax is None:
-        figure, [panel] = style.new_figure(6.4, 4.4)
-    else:
-        figure, panel = style.figure_of(ax), ax
-    canvas: Any = panel
+    figure, canvas = style.canvas_of(ax, 6.4, 4.4)
     if not rows:
         style.say_empty(canvas, "no experiment has both values")
         return figure

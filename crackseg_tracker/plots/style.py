@@ -45,6 +45,14 @@ def figure_of(ax: Axes) -> Figure:
     return cast("Figure", ax.figure)
 
 
+def canvas_of(ax: Axes | None, width: float, height: float) -> tuple[Figure, Any]:
+    """Give the ax to draw on, and its figure: the one that is given, or that of a new figure."""
+    if ax is not None:
+        return figure_of(ax), ax
+    figure, [canvas] = new_figure(width, height)
+    return figure, canvas
+
+
 def plain(text: str, longest: int = _LONGEST_LABEL) -> str:
     r"""Write a name as a label: on one line, cut in the middle, and no mathematics made of its dollars.
 

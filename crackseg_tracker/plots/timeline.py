@@ -54,11 +54,7 @@ def timeline_data(rows: Iterable[ExperimentRow], now: datetime | None = None) ->
 
 def draw_timeline(rows: Sequence[TimelineRow], ax: Axes | None = None, *, title: str | None = None) -> Figure:
     """Draw a bar for each experiment, the first on top. More than 60 have no names, to stay readable."""
-    if ax is None:
-        figure, [panel] = style.new_figure(8.0, min(max(1.6, 1.1 + 0.2 * len(rows)), 14))
-    else:
-        figure, panel = style.figure_of(ax), ax
-    canvas: Any = panel
+    figure, canvas = style.canvas_of(ax, 8.0, min(max(1.6, 1.1 + 0.2 * len(rows)), 14))
     if not rows:
         style.say_empty(canvas, "no experiments")
         return figure

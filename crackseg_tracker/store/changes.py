@@ -381,7 +381,7 @@ def begin_attempt(
 
 def ensure_config(connection: Connection, config: CapturedConfig) -> int:
     """Store a config once per digest."""
-    return _ensure(
+    return ensure_row(
         connection,
         "config",
         config.sha256,
@@ -400,11 +400,11 @@ def ensure_environment(connection: Connection, environment: Environment) -> int:
     diff, truncated = facts.pop("git_diff"), int(facts.pop("git_diff_truncated"))
     facts["gpu_info"] = json.dumps(facts["gpu_info"])
     facts["cuda_available"], facts["git_dirty"] = int(facts["cuda_available"]), int(facts["git_dirty"])
-    facts["package_set"] = _ensure(connection, "package_set", _digest(packages), {"packages": packages})
+    facts["package_set"] = ensure_row(connection, "package_set", _digest(packages), {"packages": packages})
     facts["git_diff"] = (
-        _ensure(connection, "git_diff", _digest(diff), {"text": diff, "truncated": truncated}) if diff else None
+        ensure_row(connection, "git_diff", _digest(diff), {"text": diff, "truncated": truncated}) if diff else None
     )
-    return _ensure(connection, "environment", environment_digest(connection, facts), facts)
+    return ensure_row(connection, "environment", environment_digest(connection, facts), facts)
 
 
 def environment_digest(connection: Connection, facts: dict[str, Any]) -> str:
@@ -416,7 +416,8 @@ def environment_digest(connection: Connection, facts: dict[str, Any]) -> str:
     return _digest(json.dumps({**facts, **contents}, sort_keys=True))
 
 
-def _ensure(connection: Connection, table: str, sha256: str, values: dict[str, Any]) -> int:
+def ensure_row(connection: Connection, table: str, sha256: str, values: dict[str, Any]) -> int:
+    """Give the number of the row of a digest, written down when it is not there yet."""
     found = connection.execute(f"SELECT id FROM {table} WHERE sha256 = ?", (sha256,)).fetchone()
     if found is None:
         found = connection.execute(

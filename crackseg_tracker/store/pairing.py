@@ -12,7 +12,7 @@ from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 from crackseg_tracker.store import metrics
-from crackseg_tracker.store.changes import environment_digest
+from crackseg_tracker.store.changes import ensure_row, environment_digest
 
 
 class Pair(NamedTuple):
@@ -95,14 +95,7 @@ def environment_row(connection: Connection, number: int | None) -> int | None:
     facts["git_diff"] = shared_row(connection, "git_diff", facts["git_diff"])
     # Not their digest: older releases made it of numbers that mean something in one catalog only.
     del facts["id"], facts["sha256"]
-    digest = environment_digest(connection, facts)
-    found = connection.execute("SELECT id FROM main.environment WHERE sha256 = ?", (digest,)).fetchone()
-    if found is None:
-        found = connection.execute(
-            f"INSERT INTO main.environment (sha256, {', '.join(facts)}) VALUES (?{', ?' * len(facts)}) RETURNING id",
-            (digest, *facts.values()),
-        ).fetchone()
-    return found[0]
+    return ensure_row(connection, "main.environment", environment_digest(connection, facts), facts)
 
 
 def map_metrics(connection: Connection, pair: Pair, tally: Tally) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from crackseg_tracker.store import journal
+
 
 def promises_of(text: str) -> list[int]:
     """Tell which promises a test holds, by its docstring."""
@@ -74,6 +76,11 @@ def hold_lock(catalog_path: Path) -> Iterator[Callable[[], LockHolder]]:
     yield hold
     for holder in holders:
         holder.kill()
+
+
+def journals(catalog: Path) -> list[Path]:
+    """The journals beside a catalog."""
+    return journal.files(catalog.parent / journal.FOLDER)
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from asking import ask
 
 from crackseg_tracker import Catalog, ExperimentTracker
 
@@ -91,14 +90,6 @@ def run_victim(
     )
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     return done.returncode, done.stdout.decode().splitlines()
-
-
-def ask(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute(sql, parameters).fetchall()
-    finally:
-        connection.close()
 
 
 def assert_all_there(path: Path, acknowledged: list[str]) -> None:

@@ -9,38 +9,21 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
+from asking import ask
+from faults.conftest import journals
 from faults.test_crash import _strace_or_skip as strace_or_skip
 
 from crackseg_tracker import Catalog, ExperimentTracker
 from crackseg_tracker.errors import CatalogWriteError, TrackerError
-from crackseg_tracker.store import journal
 from crackseg_tracker.store.database import Database
 
 NewTracker = Callable[..., ExperimentTracker]
 Eventually = Callable[[Callable[[], bool]], None]
-
-
-def ask(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path, timeout=10)) as connection:
-        return connection.execute(sql, parameters).fetchall()
-
-
-def journals(catalog_path: Path) -> list[Path]:
-    return journal.files(catalog_path.parent / "journal")
-
-
-@pytest.fixture(autouse=True)
-def _whole(catalog_path: Path) -> Iterator[None]:
-    yield
-    if catalog_path.exists():
-        with Catalog(catalog_path) as catalog:
-            assert catalog.check() == []
 
 
 def pragma(tracker: ExperimentTracker, statement: str) -> None:

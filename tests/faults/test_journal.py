@@ -6,17 +6,15 @@ import json
 import random
 import shutil
 import signal
-import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from faults.conftest import LockHolder
+from asking import ask
+from faults.conftest import LockHolder, journals
 
 from crackseg_tracker import Catalog, ExperimentTracker
 from crackseg_tracker.store import journal
@@ -24,23 +22,6 @@ from crackseg_tracker.store import journal
 NewTracker = Callable[..., ExperimentTracker]
 Hold = Callable[[], LockHolder]
 Eventually = Callable[[Callable[[], bool]], None]
-
-
-def ask(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path, timeout=10)) as connection:
-        return connection.execute(sql, parameters).fetchall()
-
-
-def journals(catalog_path: Path) -> list[Path]:
-    return journal.files(catalog_path.parent / "journal")
-
-
-@pytest.fixture(autouse=True)
-def _whole(catalog_path: Path) -> Iterator[None]:
-    yield
-    if catalog_path.exists():
-        with Catalog(catalog_path) as catalog:
-            assert catalog.check() == []
 
 
 def run_victim(tmp_path: Path, catalog_path: Path, hold_lock: Hold, calls: int, last: str = "") -> list[str]:

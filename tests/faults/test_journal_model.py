@@ -9,22 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
+from asking import ask
 
 from crackseg_tracker import Catalog, ExperimentTracker
 from crackseg_tracker.store.database import Database
 
 NewTracker = Callable[..., ExperimentTracker]
 Eventually = Callable[[Callable[[], bool]], None]
-
-
-def ask(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path, timeout=10)) as connection:
-        return connection.execute(sql, parameters).fetchall()
 
 
 class Faults:

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from asking import ask
 
 from crackseg_tracker import Catalog, ExperimentRunningError, ExperimentTracker
 from crackseg_tracker.errors import InvalidValueError, NotFoundError
@@ -62,14 +62,6 @@ def running(tmp_path: Path, catalog: Path, rest: str = _WAIT, start: str = _STAR
     finally:
         child.kill()
         child.communicate()
-
-
-def ask(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(path, timeout=10)
-    try:
-        return connection.execute(sql, parameters).fetchall()
-    finally:
-        connection.close()
 
 
 def end_of(path: Path) -> tuple[str, str]:

@@ -7,30 +7,20 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from faults.conftest import LockHolder
+from asking import ask
+from faults.conftest import LockHolder, journals
 
-from crackseg_tracker import Catalog, ExperimentTracker, environment
+from crackseg_tracker import ExperimentTracker, environment
 from crackseg_tracker.errors import CatalogBusyError, InvalidTypeError, MetricError
 
 NewTracker = Callable[..., ExperimentTracker]
 Hold = Callable[[], LockHolder]
 Eventually = Callable[[Callable[[], bool]], None]
-
-
-def ask(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path, timeout=10)) as connection:
-        return connection.execute(sql, parameters).fetchall()
-
-
-def journals(catalog_path: Path) -> list[Path]:
-    folder = catalog_path.parent / "journal"
-    return sorted(folder.glob("*.journal")) if folder.exists() else []
 
 
 @pytest.fixture
@@ -264,14 +254,6 @@ def test_a_fork_leaves_the_journal_to_the_parent(
     with new_tracker("later"):
         eventually(lambda: journals(catalog_path) == [])
     assert ask(catalog_path, "SELECT metric, count(*) FROM metrics GROUP BY 1") == [("child", 1), ("parent", 3)]
-
-
-@pytest.fixture(autouse=True)
-def _whole(catalog_path: Path) -> Iterator[None]:
-    yield
-    if catalog_path.exists():
-        with Catalog(catalog_path) as catalog:
-            assert catalog.check() == []
 
 
 def test_what_an_attempt_begins_with_is_found_out_without_the_lock(

@@ -6,7 +6,6 @@ import contextlib
 import math
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import ask
+from soak import children
 
 from crackseg_tracker import Catalog, ExperimentTracker
 from crackseg_tracker.errors import MetricError
@@ -73,28 +74,9 @@ def run_alone(script: str, *arguments: object) -> subprocess.CompletedProcess[st
     )
 
 
-def ask(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    connection = sqlite3.connect(path, timeout=10)
-    try:
-        return connection.execute(sql, parameters).fetchall()
-    finally:
-        connection.close()
-
-
 def in_child(work: Callable[[], None]) -> int:
     """Fork, do the work in the child, leave it without the interpreter's exit, and give its return code."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            os._exit(code)
+    pid = children.start(work)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         done, status = os.waitpid(pid, os.WNOHANG)

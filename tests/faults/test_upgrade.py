@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import ask
 
 from crackseg_tracker import Catalog, ExperimentTracker, schema
 from crackseg_tracker.errors import CatalogBusyError, CatalogError, NewerCatalogError, OlderCatalogError
@@ -46,11 +47,6 @@ def alter(path: Path, *statements: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
-
-
-def ask(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path, timeout=10)) as connection:
-        return connection.execute(sql).fetchall()
 
 
 def contents(path: Path) -> dict[str, list[tuple[Any, ...]]]:

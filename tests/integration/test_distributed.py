@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import ask
 
 from crackseg_tracker import Catalog, ExperimentTracker, tracker
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, MetricError
@@ -22,11 +21,6 @@ NewTracker = Callable[..., ExperimentTracker]
 @pytest.fixture(autouse=True)
 def _says_it_anew() -> None:
     tracker._say_once.cache_clear()
-
-
-def ask(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(sql).fetchall()
 
 
 def use(one: ExperimentTracker, artifact: Path) -> dict[str, Any]:

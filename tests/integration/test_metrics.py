@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asking import ask
 
 from crackseg_tracker import Catalog, ExperimentTracker
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, MetricError
@@ -22,15 +23,6 @@ from crackseg_tracker.store import metrics as store_metrics
 
 MAX_STEP = 2**63 - 1
 NewTracker = Callable[..., ExperimentTracker]
-
-
-def ask(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    """Ask by plain sqlite3, as a stranger would."""
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute(sql, parameters).fetchall()
-    finally:
-        connection.close()
 
 
 def points(path: Path, metric: str, experiment_id: str = "unet-1") -> list[tuple[int, Any]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import ask
 from omegaconf import OmegaConf
 
 from crackseg_tracker import Catalog, ExperimentExistsError, ExperimentTracker
@@ -31,11 +32,6 @@ KEPT = "experiment_tracker.origin.json"
 LARGE = 5 * 1024 * 1024  # beyond what is hashed at once
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and forks are POSIX")
-
-
-def ask(path: Path, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query, parameters).fetchall()
 
 
 def dump(path: Path) -> dict[str, list[tuple[Any, ...]]]:

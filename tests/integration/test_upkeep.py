@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import ask
 
 from crackseg_tracker import (
     Catalog,
@@ -27,11 +28,6 @@ from crackseg_tracker import (
 from crackseg_tracker.store.purging import OTHER_TABLES, SERIES_TABLES
 
 Maker = Callable[..., ExperimentTracker]
-
-
-def ask(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path, timeout=10)) as connection:
-        return connection.execute(sql, parameters).fetchall()
 
 
 def ids(catalog: Catalog) -> list[str]:
