@@ -66,7 +66,7 @@ def curves_command(
 ) -> None:
     """Draw curves of metrics; with more than eight, the seven best have colours."""
     from crackseg_tracker import Catalog
-    from crackseg_tracker.plots import curve_data, draw_curves
+    from crackseg_tracker.plots import DRAWN_POINTS, curve_data, draw_curves
 
     with Catalog(catalog) as opened:
         chosen: Any = dict(filters(opened))
@@ -74,7 +74,7 @@ def curves_command(
             chosen["experiment_id"] = [opened.resolve(one) for one in experiment]
         rows = opened.experiments(**chosen)
         groups = None if group_by is None else _values(opened, group_by, [row.experiment_id for row in rows])
-        points = opened.history(list(metrics), [row.experiment_id for row in rows])
+        points = opened.history(list(metrics), [row.experiment_id for row in rows], points=DRAWN_POINTS)
         known = _metrics(opened)
     data = curve_data(points, smoothing=smoothing, groups=groups, modes=known.modes)
     _write(draw_curves(data, log=log, units=known.units), path, len(rows))

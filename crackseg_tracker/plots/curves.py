@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from crackseg_tracker.errors import InvalidValueError
 from crackseg_tracker.plots import style
+from crackseg_tracker.rows import BucketRow, PointRow
 from crackseg_tracker.values import assumed_mode
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from crackseg_tracker.rows import PointRow
-
+#: As many points of a curve as a picture can show, for `Catalog.history`: longer ones are read as sums of ranges.
+DRAWN_POINTS = 1_000
 _MOST_COLOURED = 7
 
 
 class CurveRow(NamedTuple):
     """One point of a curve as drawn.
 
-    ``value`` is as logged, or the mean of ``n`` experiments, with ``low`` and ``high`` one standard deviation
-    below and above it (None for fewer than two). ``smoothed`` is ``value`` without smoothing.
+    ``value`` is as logged, or the mean of the ``points`` of a range of steps, or that of ``n`` experiments.
+    ``low`` and ``high`` are the least and the greatest of the range, or one standard deviation below and above the mean
+    of at least two experiments, else None. ``smoothed`` is ``value`` without smoothing. ``best`` is the best that is in
+    the row, and ``lost`` how many of its points are not finite.
     """
 
     label: str
@@ -35,21 +38,24 @@ class CurveRow(NamedTuple):
     high: float | None
     n: int
     is_best: bool
+    points: int
+    best: float
+    lost: int
 
 
 def curve_data(
-    points: Iterable[PointRow],
+    points: Iterable[PointRow | BucketRow],
     *,
     smoothing: float = 0.0,
     groups: Mapping[str, str] | None = None,
     modes: Mapping[str, str] | None = None,
 ) -> list[CurveRow]:
-    """Compute the curves of points, as `Catalog.history` gives them.
+    """Compute the curves of points, as `Catalog.history` gives them: each, or summed up over ranges of steps.
 
     Args:
-        points: By experiment, metric and step.
+        points: By experiment, metric and step. ``catalog.history(..., points=DRAWN_POINTS)`` gives what can be seen.
         smoothing: From 0 (none) to below 1: the weight of what came before, in an exponential mean without the bias
-            towards the first value.
+            towards the first value; of each point, also where a row sums up several.
         groups: Experiment id -> name of its group: a curve for each group, the mean over its experiments at each step.
             Where some of them have no point, the mean is over fewer, and ``n`` says so.
         modes: Metric -> "max" or "min"; default: assumed from the name.
@@ -66,45 +72,92 @@ def curve_data(
         raise InvalidValueError(
             f"smoothing {smoothing!r} is outside 0 to below 1; give 0.6 for a little, 0.95 for much"
         )
-    series: dict[tuple[str, str], dict[int, list[float]]] = {}
-    for experiment_id, metric, step, value in points:
-        label = experiment_id if groups is None else groups.get(experiment_id, experiment_id)
-        series.setdefault((metric, label), {}).setdefault(step, []).append(value)
+    buckets = [row if isinstance(row, BucketRow) else _alone(row) for row in points]
+    series = _by_step(buckets) if groups is None else _grouped(buckets, groups)
     rows: list[CurveRow] = []
     for (metric, label), by_step in series.items():
         mode = (modes or {}).get(metric) or assumed_mode(metric)
-        summed = [(step, *_mean(by_step[step])) for step in sorted(by_step)]
-        finite = [(value, step) for step, value, _, _ in summed if isfinite(value)]
+        summed = [
+            _row(label, metric, step, by_step[step], mode, is_group=groups is not None) for step in sorted(by_step)
+        ]
+        finite = [(row.best, row.step) for row in summed if isfinite(row.best)]
         best = (max if mode == "max" else min)(finite, key=lambda point: point[0])[1] if finite else None
-        smooth = _smoothed([value for _, value, _, _ in summed], smoothing)
-        for (step, value, deviation, count), smoothed in zip(summed, smooth, strict=True):
-            low, high = (None, None) if deviation is None else (value - deviation, value + deviation)
-            rows.append(CurveRow(label, metric, step, value, smoothed, low, high, count, step == best))
+        rows += [
+            row._replace(smoothed=smoothed, is_best=row.step == best)
+            for row, smoothed in zip(summed, _smoothed(summed, smoothing), strict=True)
+        ]
     return rows
 
 
-def _mean(values: Sequence[float]) -> tuple[float, float | None, int]:
-    """Give mean, standard deviation and count of the finite values; one value alone is left as it is."""
-    if len(values) == 1:
-        return values[0], None, 1
-    finite = [value for value in values if isfinite(value)]
-    if not finite:
-        return nan, None, 0
-    mean = sum(finite) / len(finite)
-    if len(finite) == 1:
-        return mean, None, 1
-    return mean, sqrt(sum((value - mean) ** 2 for value in finite) / (len(finite) - 1)), len(finite)
+#: Of a metric and a label, by step, the buckets of each experiment.
+_Series = dict[tuple[str, str], dict[int, dict[str, list[BucketRow]]]]
 
 
-def _smoothed(values: Sequence[float], weight: float) -> list[float]:
+def _alone(row: PointRow) -> BucketRow:
+    value = row.value
+    return BucketRow(*row[:3], row.step, 1, int(value != value), value, value, value, value)
+
+
+def _by_step(buckets: Iterable[BucketRow]) -> _Series:
+    series: _Series = {}
+    for one in buckets:
+        step = (one.first_step + one.last_step) // 2
+        series.setdefault((one.metric, one.experiment_id), {})[step] = {one.experiment_id: [one]}
+    return series
+
+
+def _grouped(buckets: Sequence[BucketRow], groups: Mapping[str, str]) -> _Series:
+    """Bring experiments to common steps: those of different lengths were summed up over different ranges."""
+    ranges: dict[tuple[str, str], list[BucketRow]] = {}
+    for one in buckets:
+        ranges.setdefault((one.metric, one.experiment_id), []).append(one)
+    widths: dict[str, int] = {}
+    for (metric, _), own in ranges.items():
+        is_summed = any(one.points > 1 for one in own)
+        width = -(-(own[-1].last_step - own[0].first_step + 1) // len(own)) if is_summed else 1
+        widths[metric] = max(widths.get(metric, 1), width)
+    series: _Series = {}
+    for one in buckets:
+        width = widths[one.metric]
+        by_step = series.setdefault((one.metric, groups.get(one.experiment_id, one.experiment_id)), {})
+        for cell in range(one.first_step // width, one.last_step // width + 1):
+            by_step.setdefault(cell * width + width // 2, {}).setdefault(one.experiment_id, []).append(one)
+    return series
+
+
+def _row(
+    label: str, metric: str, step: int, experiments: Mapping[str, Sequence[BucketRow]], mode: str, *, is_group: bool
+) -> CurveRow:
+    """Sum up what is at a step; of several experiments the finite means count, of one its value as it is."""
+    counts = [sum(one.points for one in own) for own in experiments.values()]
+    means = [sum(one.mean * one.points for one in own) / sum(one.points for one in own) for own in experiments.values()]
+    lost = sum(max(one.nan_count, not isfinite(one.mean)) for own in experiments.values() for one in own)
+    finite = [mean for mean in means if isfinite(mean)]
+    value, low, high, n = means[0], None, None, 1
+    if len(means) > 1:
+        value, n = sum(finite) / len(finite) if finite else nan, len(finite)
+    if n > 1:
+        deviation = sqrt(sum((mean - value) ** 2 for mean in finite) / (n - 1))
+        low, high = value - deviation, value + deviation
+    best = value
+    if not is_group:
+        [[only]] = experiments.values()
+        best = only.max if mode == "max" else only.min
+        if only.points > 1 and isfinite(only.min) and isfinite(only.max):
+            low, high = only.min, only.max
+    return CurveRow(label, metric, step, value, value, low, high, n, False, max(counts), best, lost)
+
+
+def _smoothed(rows: Sequence[CurveRow], weight: float) -> list[float]:
     if not weight:
-        return list(values)
+        return [row.value for row in rows]
     smooth: list[float] = []
     total, seen = 0.0, 0
-    for value in values:
-        if isfinite(value):
-            total = weight * total + (1 - weight) * value
-            seen += 1
+    for row in rows:
+        if isfinite(row.value):
+            kept = weight**row.points
+            total = kept * total + (1 - kept) * row.value
+            seen += row.points
             smooth.append(total / (1 - weight**seen))
         else:
             smooth.append(nan)
@@ -123,8 +176,9 @@ def draw_curves(
     """Draw curves, each metric on axes of its own; on one ``ax`` that is given, each in a line style of its own.
 
     The seven best by the first metric have colours, the others are grey. Where curves were smoothed, the values as
-    logged are drawn faintly beneath. Bands are one standard deviation. A circle marks the best; a cross at the bottom,
-    a value that is not finite.
+    logged are drawn faintly beneath. Bands are one standard deviation over experiments, or go from the least to the
+    greatest of the points that were summed up. A circle marks the best; a cross at the bottom, a value that is not
+    finite.
     """
     metrics = style.ordered(row.metric for row in rows)
     labels = _ranked(rows)
@@ -161,9 +215,9 @@ def _ranked(rows: Sequence[CurveRow]) -> list[str]:
     if not rows:
         return labels
     first = rows[0].metric
-    bests = {row.label: row.value for row in rows if row.metric == first and row.is_best}
+    bests = {row.label: row.best for row in rows if row.metric == first and row.is_best}
     # Which way is better shows in the rows themselves: no value of a curve is better than its best.
-    higher = all(row.value <= bests[row.label] for row in rows if row.metric == first and isfinite(row.value))
+    higher = all(row.best <= bests[row.label] for row in rows if row.metric == first and isfinite(row.best))
     return sorted(labels, key=lambda label: (label not in bests, (-1 if higher else 1) * bests.get(label, 0.0)))
 
 
@@ -204,7 +258,7 @@ def _draw_series(
         best = [row for row in rows if row.is_best]
         ax.plot(
             [row.step for row in best],
-            [row.value for row in best],
+            [row.best for row in best],
             "o",
             color="white",
             markeredgecolor=chosen["color"],
@@ -212,7 +266,7 @@ def _draw_series(
             markersize=6,
             zorder=5,
         )
-        lost = [row.step for row in rows if not isfinite(row.value)]
+        lost = [row.step for row in rows if row.lost]
         ax.plot(lost, [0.015] * len(lost), "x", color=chosen["color"], transform=ax.get_xaxis_transform(), zorder=5)
 
 
@@ -269,14 +323,16 @@ def _explain(
             for i, metric in enumerate(metrics)
         ]
     if any(row.low is not None for row in rows):
-        handles.append(Patch(color=style.GREY, alpha=0.35, linewidth=0, label="± 1 standard deviation"))
+        at_once = max((row.points for row in rows if row.low is not None and row.n == 1), default=0)
+        band = f"least to greatest of {at_once:,} steps" if at_once else "± 1 standard deviation"
+        handles.append(Patch(color=style.GREY, alpha=0.35, linewidth=0, label=band))
     if any(row.smoothed != row.value and isfinite(row.value) for row in rows):
         handles.append(Line2D([], [], color=style.INK, linewidth=0.8, alpha=0.45, label="as logged; bold: smoothed"))
     handles.append(
         Line2D([], [], color="white", marker="o", markeredgecolor=style.INK, markeredgewidth=1.4, label="best")
     )
     kept: dict[str, Any] = {"handles": handles, "fontsize": 8.5, "frameon": False, "labelcolor": style.INK}
-    if ax is None and len(handles) > 1:
-        cast(Any, figure).legend(loc="outside right upper", **kept)
+    if ax is None and len(labels) > 1:
+        cast(Any, figure).legend(loc="outside right center", **kept)  # below a title, however long
     else:
         panels[0].legend(loc="best", **kept)

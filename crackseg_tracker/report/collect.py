@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from crackseg_tracker.errors import NotFoundError
+from crackseg_tracker.plots import DRAWN_POINTS
 from crackseg_tracker.report import queries
 from crackseg_tracker.results import Result
-from crackseg_tracker.rows import PointRow
+from crackseg_tracker.rows import BucketRow
 
 if TYPE_CHECKING:
     from crackseg_tracker.catalog import Catalog
@@ -53,7 +54,8 @@ class Report(NamedTuple):
     mode: str
     units: dict[str, str | None]
     sections: tuple[Section, ...]
-    points: tuple[PointRow, ...]
+    #: Curves of the best experiments, as far as they can be drawn.
+    points: tuple[BucketRow, ...]
     pictures: tuple[Picture, ...]
 
 
@@ -88,7 +90,7 @@ def collect(
 
     sections = [asked("Summary", f"{len(ids):,} experiments", f"{chosen}\n{queries.SUMMARY}")]
     ranked: list[str] = []
-    points: Sequence[PointRow] = ()
+    points: Sequence[BucketRow] = ()
     if metric is not None:
         better = "higher" if mode == "max" else "lower"
         ranking = asked(
@@ -97,7 +99,7 @@ def collect(
         ranked = [row[1] for row in ranking.table]
         note = f"share of the variance of {metric} that each param alone accounts for; no proof of a cause"
         sections += [ranking, asked("Params that matter", note, f"{chosen}{queries.influences(metric, mode)}")]
-        points = catalog.history(metric, ranked[:_MOST_CURVES]).rows
+        points = catalog.history(metric, ranked[:_MOST_CURVES], points=DRAWN_POINTS).rows
     best = ranked[:_MOST_COMPARED]
     if len(best) > 1:
         note = f"params that differ among the best {len(best)}"

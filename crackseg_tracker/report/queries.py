@@ -74,9 +74,11 @@ PICTURES = f"""SELECT experiment_id, artifact_id, absolute_path FROM artifacts
 WHERE kind <> 'folder' AND {_OF_CHOSEN} ORDER BY artifact_number DESC"""
 
 #: What most of the experiments have; of those one that was logged, not of the training split, and to be maximised.
-COMMONEST_METRIC = f"""SELECT metric FROM metric_bests WHERE {_OF_CHOSEN} GROUP BY metric ORDER BY count(*) DESC,
-  metric IN (SELECT metric FROM metric_summaries WHERE {_OF_CHOSEN}) DESC, metric GLOB 'train*', mode <> 'max', metric
-LIMIT 1"""
+COMMONEST_METRIC = f"""SELECT metric FROM (SELECT metric, mode, (SELECT count(*) FROM metric_bests AS b
+    WHERE b.metric = n.metric AND {_OF_CHOSEN}) AS experiments FROM metric_names AS n)
+WHERE experiments > 0
+ORDER BY experiments DESC, metric IN (SELECT metric FROM metric_summaries WHERE {_OF_CHOSEN}) DESC,
+  metric GLOB 'train*', mode <> 'max', metric LIMIT 1"""
 
 
 def leaderboard(metric: str, mode: str) -> str:

@@ -237,6 +237,19 @@ def test_200_experiments_take_a_few_seconds(new_tracker: Maker, catalog_path: Pa
     assert "200 experiments" in html
 
 
+def test_long_histories_are_read_as_what_can_be_drawn(new_tracker: Maker, catalog_path: Path) -> None:
+    for name, count in (("long", 100_000), ("short", 900)):
+        with new_tracker(name) as tracker:
+            tracker.log_history("val/iou", range(count), [0.5 + step / 1e6 for step in range(count)])
+    with Catalog(catalog_path) as opened:
+        report = collect(opened)
+    counts = {name: [row.points for row in report.points if row.experiment_id == name] for name in ("long", "short")}
+    assert counts["short"] == [1] * 900
+    assert len(counts["long"]) == 1000
+    assert sum(counts["long"]) == 100_000
+    assert len(as_html(report)) < 200_000
+
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 

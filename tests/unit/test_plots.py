@@ -24,7 +24,7 @@ from crackseg_tracker.plots import (
     scatter_data,
     timeline_data,
 )
-from crackseg_tracker.rows import BestRow, ExperimentRow, PointRow
+from crackseg_tracker.rows import BestRow, BucketRow, ExperimentRow, PointRow
 from crackseg_tracker.statistics import StatisticsRow
 
 HOSTILE = "_$x_{\\frac$ \x1b[31m\n路 <script>"
@@ -98,6 +98,49 @@ def test_groups_are_means_with_a_standard_deviation() -> None:
     assert first.high == pytest.approx(0.5 + math.sqrt(0.02))
     assert (second.value, second.low, second.n, second.is_best) == (0.9, None, 1, True)
     assert other.label == "other"
+
+
+def bucket(name: str, first: int, last: int, mean: float, spread: float = 0.0, nans: int = 0) -> BucketRow:
+    low, high = mean - spread, mean + spread
+    return BucketRow(name, "iou", first, last, last - first + 1, nans, low, high, mean, high)
+
+
+def test_a_long_curve_is_drawn_from_ranges_of_steps(tmp_path: Path) -> None:
+    rows = curve_data(
+        [bucket("a", 0, 9, 0.5, 0.25), bucket("a", 10, 19, 0.625, 0.25, nans=3), bucket("a", 20, 20, 0.7)]
+    )
+    assert [(row.step, row.value, row.low, row.high, row.points) for row in rows] == [
+        (4, 0.5, 0.25, 0.75, 10),
+        (14, 0.625, 0.375, 0.875, 10),
+        (20, 0.7, None, None, 1),
+    ]
+    assert [(row.best, row.lost) for row in rows if row.is_best] == [(0.875, 3)]
+    figure = draw_curves(rows)
+    drawn(figure, tmp_path)
+    assert "least to greatest of 10 steps" in texts(figure)
+    crosses = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert [list(line.get_xdata()) for line in crosses] == [[14]]
+    circles = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [list(line.get_ydata()) for line in circles] == [[0.875]]
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.floats(0.01, 0.99))
+def test_smoothing_of_ranges_is_that_of_their_points(means: list[float], weight: float) -> None:
+    ranges = [bucket("a", 4 * i, 4 * i + 3, mean) for i, mean in enumerate(means)]
+    each = [PointRow("a", "iou", step, means[step // 4]) for step in range(4 * len(means))]
+    whole = [row.smoothed for row in curve_data(each, smoothing=weight)]
+    assert [row.smoothed for row in curve_data(ranges, smoothing=weight)] == pytest.approx(whole[3::4])
+
+
+def test_groups_of_curves_of_different_lengths_do_not_zigzag() -> None:
+    """Each was summed up over ranges of its own, so that hardly a step is common to two of them."""
+    long = [bucket("long", 7 * i, 7 * i + 6, 1.0) for i in range(100)]
+    short = [bucket("short", 4 * i, 4 * i + 3, 3.0) for i in range(100)]
+    rows = curve_data([*long, *short], groups={"long": "g", "short": "g"})
+    assert len(rows) == 100
+    assert [row.n for row in rows] == [2] * 58 + [1] * 42  # the short one ends in step 399
+    assert {row.value for row in rows if row.n == 2} == {2.0}
+    assert all(row.step < 406 for row in rows if row.n == 2)
 
 
 def test_bars_of_a_ranking_and_of_groups() -> None:
