@@ -108,9 +108,8 @@ def value_of(typed: str) -> ParamValue:
         >>> [value_of("float:0.1"), value_of("bool:true"), value_of("str:a:b"), value_of("null:null")]
         [0.1, True, 'a:b', 'null']
     """
-    kind, text = typed.split(":", 1)
-    value = param_value(kind, text)
-    return text if value is None else value
+    value = param_value(typed)
+    return typed.partition(":")[2] if value is None else value
 
 
 def differing(params: Iterable[TypedParams]) -> list[str]:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
 from crackseg_tracker.filters import MetricField
-from crackseg_tracker.rows import ArtifactRow, AttemptRow, BestRow, ExperimentRow, Metadata, Params, TagRow
+from crackseg_tracker.rows import (
+    ArtifactRow,
+    AttemptRow,
+    BestRow,
+    ExperimentRow,
+    Metadata,
+    Params,
+    TagRow,
+    param_value,
+)
 from crackseg_tracker.store import liveness
 from crackseg_tracker.store.filtering import COLUMNS, EVERYTHING, NOTHING, Metrics, Selection, Sql, summary_value
 
@@ -23,13 +32,13 @@ _EXPERIMENTS = (
     f"{_PARAMS}, {COLUMNS['artifact_count']}, e.current_epoch, "
     "e.total_epochs, e.training_time_seconds, e.error_message, e.created_at, e.started_at, e.completed_at, "
     "e.updated_at, e.experiment_dir, v.hostname, v.git_commit, c.sha256, e.uid "
-    "FROM {} JOIN config AS c ON c.id = e.config LEFT JOIN environment AS v ON v.id = e.environment"
+    "FROM {} CROSS JOIN config AS c ON c.id = e.config LEFT JOIN environment AS v ON v.id = e.environment"
 )
 _ALL_EXPERIMENTS = _EXPERIMENTS.format("experiment AS e") + " WHERE e.deleted_at IS NULL ORDER BY e.id"
-_SOME_EXPERIMENTS = _EXPERIMENTS.format("json_each(?) AS j CROSS JOIN experiment AS e ON e.id = j.value")
+_SOME_EXPERIMENTS = _EXPERIMENTS.format("({}) AS k CROSS JOIN experiment AS e ON e.id = k.id")
 _BESTS = (
-    "SELECT s.experiment, n.name, CASE n.mode WHEN 'max' THEN {} ELSE {} END "
-    "FROM {} AS s JOIN metric_name AS n ON n.id = s.metric WHERE 1"
+    "SELECT s.experiment, n.name, CASE n.mode WHEN 'max' THEN {} ELSE {} END AS best "
+    "FROM {} AS s JOIN metric_name AS n ON n.id = s.metric WHERE best IS NOT NULL"
 )
 # The + keeps SQLite from reading all summaries in the order of an index, with a look-up for each.
 _SEALED_BESTS = _BESTS.format("s.best_max", "s.best_min", "metric_summary") + " AND +s.sealed = 1"
@@ -51,39 +60,40 @@ def experiments(
         if selection == EVERYTHING and not order.text and limit is None and not offset:
             found = connection.execute(_ALL_EXPERIMENTS).fetchall()
         else:
-            found = _rows_of(connection, _SOME_EXPERIMENTS, numbers(connection, selection, order, limit, offset))
+            some = _numbers(selection, order, limit, offset)
+            found = connection.execute(_SOME_EXPERIMENTS.format(some.text), some.parameters).fetchall()
         bests = bests_of(connection, [row[0] for row in found])
         lives = liveness.of_experiments(connection, catalog, [row[0] for row in found if row[5] == "running"])
-    decode = json.JSONDecoder().decode
+    tags_of, value_of = cache(_decoded_tags), cache(param_value)
     rows: list[ExperimentRow] = []
     for row in found:
-        tags = tuple(decode(row[7])) if row[7] != "[]" else ()
+        tags, params = tags_of(row[7]), Params(row[8], value_of)
         best, alive = bests.get(row[0], {}), lives.get(row[0], "")
-        rows.append(ExperimentRow._make((*row[1:7], tags, Params(row[8]), best, *row[9:], alive)))
+        rows.append(ExperimentRow._make((*row[1:7], tags, params, best, *row[9:], alive)))
     return rows
 
 
-def numbers(
-    connection: Connection, selection: Selection, order: Sql = NOTHING, limit: int | None = None, offset: int = 0
-) -> list[int]:
-    """Give the numbers of the experiments that meet conditions, in order.
+def numbers(connection: Connection, selection: Selection) -> list[int]:
+    """Give the numbers of the experiments that meet conditions, oldest first."""
+    return [number for (number,) in connection.execute(*_numbers(selection, NOTHING, None, 0))]
 
-    Apart from the rest: where SQLite sorts, it would first work out all columns of all rows that meet them.
+
+def _numbers(selection: Selection, order: Sql, limit: int | None, offset: int) -> Sql:
+    """Write the SELECT of the numbers of the experiments that meet conditions, in order.
+
+    Apart from the other columns, which SQLite would work out of all rows that it sorts. A chain of CROSS JOINs that
+    begins with it gives its rows in this order.
     """
     tables = selection.tables("experiment", "e")
-    key = selection.key("e")
-    found = connection.execute(
+    return Sql(
         f"SELECT e.id FROM {tables.text} WHERE e.deleted_at IS NULL{selection.where.text} "
-        f"ORDER BY {order.text}{key} LIMIT ? OFFSET ?",
+        f"ORDER BY {order.text}{selection.key('e')} LIMIT ? OFFSET ?",
         (*tables.parameters, *selection.where.parameters, *order.parameters, -1 if limit is None else limit, offset),
     )
-    return [number for (number,) in found]
 
 
-def _rows_of(connection: Connection, sql: str, numbers: Sequence[int]) -> list[tuple[Any, ...]]:
-    """Read the rows of these numbers, in their order."""
-    rows = {row[0]: row for row in connection.execute(sql, (json.dumps(numbers),))}
-    return [rows[number] for number in numbers]
+def _decoded_tags(encoded: str) -> tuple[str, ...]:
+    return tuple(json.loads(encoded))
 
 
 def bests_of(connection: Connection, experiments: Sequence[int]) -> dict[int, dict[str, float]]:
@@ -94,8 +104,7 @@ def bests_of(connection: Connection, experiments: Sequence[int]) -> dict[int, di
         for experiment, name, value in _beside(connection, sql, experiments):
             if experiment != previous:
                 previous, best = experiment, bests.setdefault(experiment, {})
-            if value is not None:
-                best[name] = value
+            best[name] = value
     return bests
 
 
@@ -128,10 +137,22 @@ def best(
     return [BestRow._make(row[:-1]) for row in rows]
 
 
+# The open series of a metric with what is recent of them, of which there is little: a look at each series. The view
+# `_open_summary` sums up all that is recent in the catalog before it looks for the metric.
+_OPEN_SERIES = (
+    "(SELECT o.experiment, o.metric, CASE WHEN r.value {0} o.{1}_value OR o.{1}_value IS NULL THEN r.value "
+    "ELSE o.{1}_value END AS {1}_value, CASE WHEN r.value {0} o.{1}_value OR o.{1}_value IS NULL THEN r.step "
+    "ELSE o.{1}_step END AS {1}_step, o.reported_value, o.reported_step "
+    "FROM metric_summary AS o LEFT JOIN metric_recent AS r ON r.experiment = o.experiment AND r.metric = o.metric "
+    "AND r.step = (SELECT p.step FROM metric_recent AS p WHERE p.experiment = o.experiment AND p.metric = o.metric "
+    "AND abs(p.value) < 9e999 ORDER BY p.value {2}, p.step LIMIT 1) WHERE o.sealed = 0)"
+)
+
+
 @lru_cache(64)
 def _best_sql(mode: str, where: str) -> str:
-    end, order, better = ("max", "DESC", ">=") if mode == "max" else ("min", "ASC", "<=")
-    logged = f"(s.{end}_value {better} s.reported_value OR s.reported_value IS NULL)"
+    end, order, better = ("max", "DESC", ">") if mode == "max" else ("min", "ASC", "<")
+    logged = f"(s.{end}_value {better}= s.reported_value OR s.reported_value IS NULL)"
 
     def ranked(table: str, value: str, condition: str) -> str:
         return (
@@ -142,7 +163,8 @@ def _best_sql(mode: str, where: str) -> str:
         )
 
     sealed = ranked("metric_summary", f"s.best_{end}", " AND s.sealed = 1")
-    open_ = ranked("_open_summary", f"CASE WHEN {logged} THEN s.{end}_value ELSE s.reported_value END", "")
+    series = _OPEN_SERIES.format(better, end, order)
+    open_ = ranked(series, f"CASE WHEN {logged} THEN s.{end}_value ELSE s.reported_value END", "")
     return f"{sealed} UNION ALL {open_} ORDER BY value {order}, number LIMIT ?"
 
 
@@ -164,25 +186,23 @@ def leaderboard(
 
 
 _ARTIFACTS = (
-    "SELECT a.id, e.experiment_id, a.artifact_id, a.artifact_type, a.path, a.description, "
+    "SELECT e.experiment_id, a.artifact_id, a.artifact_type, a.path, a.description, "
     "(SELECT json_group_array(t.tag) FROM artifact_tag AS t WHERE t.artifact = a.id), a.kind, a.size_bytes, "
     "a.file_count, a.sha256, a.digest_state, a.created_at, a.updated_at, a.absolute_path "
-    "FROM json_each(?) AS j CROSS JOIN artifact AS a ON a.id = j.value JOIN experiment AS e ON e.id = a.experiment"
+    "FROM {} CROSS JOIN experiment AS e ON e.id = a.experiment WHERE e.deleted_at IS NULL{} ORDER BY {} "
+    "LIMIT ? OFFSET ?"
 )
 
 
 def artifacts(connection: Connection, selection: Selection, limit: int | None, offset: int) -> list[ArtifactRow]:
-    """List artifacts with their tags."""
+    """List artifacts with their tags, oldest first: nothing is sorted but what comes from a source of few keys."""
     tables = selection.tables("artifact", "a")
-    with one_state(connection):
-        found = connection.execute(
-            f"SELECT a.id FROM {tables.text} CROSS JOIN experiment AS e ON e.id = a.experiment "
-            f"WHERE e.deleted_at IS NULL{selection.where.text} ORDER BY {selection.key('a')} LIMIT ? OFFSET ?",
-            (*tables.parameters, *selection.where.parameters, -1 if limit is None else limit, offset),
-        )
-        rows = _rows_of(connection, _ARTIFACTS, [number for (number,) in found])
-    decode = json.JSONDecoder().decode
-    return [ArtifactRow._make((*r[1:6], tuple(decode(r[6])), *r[7:])) for r in rows]
+    found = connection.execute(
+        _ARTIFACTS.format(tables.text, selection.where.text, selection.key("a")),
+        (*tables.parameters, *selection.where.parameters, -1 if limit is None else limit, offset),
+    )
+    tags_of = cache(_decoded_tags)
+    return [ArtifactRow._make((*row[:5], tags_of(row[5]), *row[6:])) for row in found]
 
 
 def made_by(connection: Connection, condition: str, parameters: Sequence[str]) -> list[tuple[Any, ...]]:

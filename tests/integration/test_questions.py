@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import pickle
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -135,6 +136,8 @@ def test_what_is_on_a_row(catalog: Catalog) -> None:
     assert row.artifact_count == 1
     assert row.best_metrics == pytest.approx({"val/iou": 0.8, "loss": 0.2})
     assert row == catalog.experiments(experiment_id="unet-1")[0]
+    assert row == pickle.loads(pickle.dumps(row))
+    assert row == pickle.loads(pickle.dumps(catalog.experiments()[1]))
     with pytest.raises(TypeError):
         row.params["depth"] = 5  # type: ignore[index]
 
