@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -21,18 +20,6 @@ def checked_mapping(value: object, what: str) -> Mapping[Any, Any]:
     if type(value) is not dict and not isinstance(value, Mapping):  # the first is ten times as fast
         raise InvalidTypeError(f"{what} {value!r:.100} is a {type(value).__name__}; give a mapping of names to numbers")
     return cast("Mapping[Any, Any]", value)
-
-
-def checked_path(value: object, what: str) -> str:
-    """Give a path as text, or raise an error that names the argument.
-
-    Example:
-        >>> checked_path("outputs/best.pth", "file_path")
-        'outputs/best.pth'
-    """
-    if not isinstance(value, (str, os.PathLike)):
-        raise InvalidTypeError(f"{what} {value!r} is a {type(value).__name__}; give a path")
-    return values.checked_text(os.fspath(cast("str | os.PathLike[str]", value)), what)
 
 
 def check_word(value: object, what: str, known: Sequence[str]) -> None:

@@ -285,7 +285,7 @@ def param_differences(old: Iterable[Param], new: Iterable[Param]) -> dict[str, l
     return differences
 
 
-# ---- from the user's objects to a tree of plain values ------------------------------------------
+# From the user's objects to a tree of plain values
 
 
 def _plain_tree(config: object, redactor: Redactor) -> dict[str, Any]:
@@ -299,9 +299,7 @@ def _resolve(config: object) -> dict[str, Any]:
     if config is None:
         return {}
     if not isinstance(config, Mapping):
-        raise ConfigError(
-            f"the config must be a mapping or a DictConfig, not {_type_name(config)}" f"{_way_out(config)}"
-        )
+        raise ConfigError(f"the config must be a mapping or a DictConfig, not {_type_name(config)}{_way_out(config)}")
     try:
         resolver = _Resolver()
         tree = resolver.plain(config, None)
@@ -531,7 +529,7 @@ def _storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-# ---- messages -----------------------------------------------------------------------------------
+# Messages
 
 
 def _shown(name: str | None) -> str:
@@ -558,9 +556,7 @@ def _way_out(value: object) -> str:
 
 def _too_deep(name: str | None) -> str:
     where = "" if name is None else f" at {name[:80]!r}"
-    return (
-        f"the config is nested more than {_MAX_DEPTH} levels deep{where}, or the stack is nearly " "used up; flatten it"
-    )
+    return f"the config is nested more than {_MAX_DEPTH} levels deep{where}, or the stack is nearly used up; flatten it"
 
 
 def _cyclic(name: str | None) -> str:
@@ -571,10 +567,10 @@ def _unsupported(value: object, name: str | None) -> str:
     hint = _way_out(value)
     # Here the value has a name already.
     hint = hint if hint.startswith("; pass") else ""
-    return f"{_shown(name)} is of type {_type_name(value)}, which a config cannot hold{hint}; " f"{_ACCEPTED}"
+    return f"{_shown(name)} is of type {_type_name(value)}, which a config cannot hold{hint}; {_ACCEPTED}"
 
 
-# ---- from the tree to what is stored ------------------------------------------------------------
+# From the tree to what is stored
 
 
 def _remember_secrets(node: Any, name: str | None, redactor: Redactor) -> None:

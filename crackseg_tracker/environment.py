@@ -171,7 +171,7 @@ def _read_text(path: str) -> str:
     return Path(path).read_text(encoding="utf-8", errors="replace")
 
 
-# --- machine and process ------------------------------------------------------------------------
+# Machine and process
 
 
 def _hostname() -> str:
@@ -238,7 +238,7 @@ def _exists(pid: int) -> str | None:
     return ""
 
 
-# --- packages and torch -------------------------------------------------------------------------
+# Packages and torch
 
 
 def _packages(deadline: float) -> dict[str, str]:
@@ -350,7 +350,7 @@ def _model_of_all_gpus() -> str:
     return _storable(models.pop()) if len(models) == 1 else ""
 
 
-# --- git ----------------------------------------------------------------------------------------
+# Git
 
 # What a git hook or a wrapper exported about *its* repository; the question is about ours.
 _FOREIGN_GIT_VARIABLES = frozenset(

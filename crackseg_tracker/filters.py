@@ -93,9 +93,7 @@ class Field:
 
     def one_of(self, options: Iterable[object]) -> Condition:
         """Want one of these values."""
-        if isinstance(options, (str, bytes)) or not isinstance(
-            options, Iterable
-        ):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if isinstance(options, (str, bytes)) or not isinstance(options, Iterable):  # pyright: ignore
             raise InvalidTypeError(f"{self}: {options!r} is a {type(options).__name__}; give a list of values")
         return Comparison(self, "one of", tuple(self._operand(option) for option in options))
 

@@ -22,7 +22,7 @@ from crackseg_tracker.store import changes, endings, metric_changes, metrics, re
 from crackseg_tracker.store.backlog import backlog_of
 from crackseg_tracker.store.buffer import MetricBuffer
 from crackseg_tracker.store.changes import Change
-from crackseg_tracker.store.database import open_database, open_privately
+from crackseg_tracker.store.database import Database, open_database, open_privately
 from crackseg_tracker.store.opening import OnDuplicate, Opening
 from crackseg_tracker.store.recording import FAULTS, Recorder
 
@@ -104,7 +104,7 @@ class ExperimentTracker:
         data_fingerprint: str = "",
         identity_ignores: Iterable[str] = IDENTITY_IGNORES,
     ) -> None:
-        self.experiment_dir = Path(arguments.checked_path(experiment_dir, "experiment_dir"))
+        self.experiment_dir = Path(values.checked_path(experiment_dir, "experiment_dir"))
         if "\0" in str(experiment_dir):
             raise InvalidValueError(f"experiment_dir {str(experiment_dir)!r} has a NUL character; give a path")
         self.experiment_id = values.checked_text(experiment_id, "experiment_id")
@@ -123,12 +123,7 @@ class ExperimentTracker:
         # Absolute from here on: Hydra may change the working directory before the first write.
         self._folder = Path(os.path.realpath(self.experiment_dir))
         self._rank = ranks.current_rank() if rank is None else values.checked_step(rank, "rank")
-        location = settings.locate(catalog)
-        if self._rank and not all_ranks:
-            self._database = open_privately(location)
-            _say_once(f"rank {self._rank} records nothing, rank 0 does (all_ranks=True records each)")
-        else:
-            self._database = open_database(location)
+        self._database = _database_of(settings.locate(catalog), 0 if all_ranks else self._rank)
         self._redactor.share(self._database.secrets)
         if durability == "full":
             self._database.require_full_sync()
@@ -375,7 +370,7 @@ class ExperimentTracker:
             description: For people.
             tags: Words to find it by.
         """
-        given = arguments.checked_path(file_path, "file_path")
+        given = values.checked_path(file_path, "file_path")
         absolute = Path(os.path.abspath(given))
         facts = fingerprint.examine(absolute)
         change = changes.ArtifactChange(
@@ -608,6 +603,13 @@ class ExperimentTracker:
         """In a forked child: what is pending is the parent's."""
         self._pending = []
         self._unhashed = []
+
+
+def _database_of(location: settings.Location, rank: int | None) -> Database:
+    if not rank:
+        return open_database(location)
+    _say_once(f"rank {rank} records nothing, rank 0 does (all_ranks=True records each)")
+    return open_privately(location)
 
 
 @cache

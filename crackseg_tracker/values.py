@@ -1,8 +1,9 @@
-"""What a metric's name, value and step may be, and which direction is better."""
+"""What texts, paths, and the names, values and steps of metrics may be; and which direction of a metric is better."""
 
 from __future__ import annotations
 
 import operator
+import os
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -90,6 +91,18 @@ def checked_text(value: object, what: str, *, empty: bool = False) -> str:
                 "encode it with errors='replace' first"
             ) from error
     return str(value)
+
+
+def checked_path(value: object, what: str) -> str:
+    """Give a path back as text, or raise an error that names the argument.
+
+    Example:
+        >>> checked_path("outputs/best.pth", "file_path")
+        'outputs/best.pth'
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise InvalidTypeError(f"{what} {value!r} is a {type(value).__name__}; give a path")
+    return checked_text(os.fspath(cast("str | os.PathLike[str]", value)), what)
 
 
 def checked_name(name: object) -> str:

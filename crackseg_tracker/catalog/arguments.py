@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from crackseg_tracker import values
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, MetricError
-
-Words = str | Sequence[str]
-
+from crackseg_tracker.filters import Words
 
 MOST_BUCKETS = 100_000
 

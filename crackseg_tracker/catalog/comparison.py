@@ -8,13 +8,13 @@ from sqlite3 import Connection
 from typing import Any, Unpack
 
 from crackseg_tracker import compare, values
-from crackseg_tracker.catalog.arguments import Words, suggestion, words
+from crackseg_tracker.catalog.arguments import suggestion, words
 from crackseg_tracker.catalog.conditions import MOST_CONDITIONS, experiment_conditions
 from crackseg_tracker.catalog.opened import OpenCatalog
 from crackseg_tracker.compare import AblationRow, ComparedRow, Comparison, Difference, DuplicateRow
 from crackseg_tracker.errors import InvalidValueError, NotFoundError
 from crackseg_tracker.filters import Comparison as Compared
-from crackseg_tracker.filters import Condition, ExperimentFilters, ParamField
+from crackseg_tracker.filters import Condition, ExperimentFilters, ParamField, Words
 from crackseg_tracker.identity import IDENTITY_IGNORES, checked_patterns, identity_of, pattern_of
 from crackseg_tracker.results import Result
 from crackseg_tracker.store import comparing, reading

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any, Literal, cast
 
 from crackseg_tracker import values
-from crackseg_tracker.catalog.arguments import Words, suggestion, words
+from crackseg_tracker.catalog.arguments import suggestion, words
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError
 from crackseg_tracker.filters import (
     ColumnField,
@@ -21,6 +21,7 @@ from crackseg_tracker.filters import (
     Order,
     ParamField,
     Tagged,
+    Words,
 )
 from crackseg_tracker.schema import STATUSES
 

@@ -7,11 +7,11 @@ from sqlite3 import Connection
 from typing import Any, Literal, NamedTuple, Unpack, cast
 
 from crackseg_tracker import compare, values
-from crackseg_tracker.catalog.arguments import Words, suggestion, words
+from crackseg_tracker.catalog.arguments import suggestion, words
 from crackseg_tracker.catalog.conditions import experiment_conditions
 from crackseg_tracker.catalog.opened import OpenCatalog
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, NotFoundError
-from crackseg_tracker.filters import ExperimentFilters
+from crackseg_tracker.filters import ExperimentFilters, Words
 from crackseg_tracker.identity import SURROUNDINGS, checked_patterns, pattern_of
 from crackseg_tracker.results import Result
 from crackseg_tracker.rows import ParamValue

@@ -6,11 +6,11 @@ import os
 from typing import Unpack
 
 from crackseg_tracker import settings, values
-from crackseg_tracker.catalog.arguments import Words, words
+from crackseg_tracker.catalog.arguments import words
 from crackseg_tracker.catalog.opened import OpenCatalog
 from crackseg_tracker.catalog.upkeep import Progress, Upkeep, author, no_progress
 from crackseg_tracker.errors import InvalidValueError
-from crackseg_tracker.filters import ExperimentFilters
+from crackseg_tracker.filters import ExperimentFilters, Words
 from crackseg_tracker.results import Result
 from crackseg_tracker.rows import MergeRow
 from crackseg_tracker.store import merging

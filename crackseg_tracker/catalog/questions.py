@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Unpack, overload
 
 from crackseg_tracker import fingerprint, values
-from crackseg_tracker.catalog.arguments import Words, bucket_count, checked_limit, step_range, words
+from crackseg_tracker.catalog.arguments import bucket_count, checked_limit, step_range, words
 from crackseg_tracker.catalog.conditions import (
     any_of,
     check_size,
@@ -20,7 +20,7 @@ from crackseg_tracker.catalog.conditions import (
 )
 from crackseg_tracker.catalog.opened import OpenCatalog
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError
-from crackseg_tracker.filters import ExperimentFilters, MetricField, OrderBy, SharedFilters
+from crackseg_tracker.filters import ExperimentFilters, MetricField, OrderBy, SharedFilters, Words
 from crackseg_tracker.results import Result
 from crackseg_tracker.rows import (
     ArtifactRow,

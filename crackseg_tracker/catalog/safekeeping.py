@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 from crackseg_tracker import settings
-from crackseg_tracker.catalog.arguments import Words, words
+from crackseg_tracker.catalog.arguments import words
 from crackseg_tracker.catalog.opened import OpenCatalog
+from crackseg_tracker.filters import Words
 from crackseg_tracker.results import Result
 from crackseg_tracker.rows import SweptRow
 from crackseg_tracker.store import backup, creation, sweeping

@@ -10,10 +10,10 @@ from sqlite3 import Connection
 from typing import Unpack
 
 from crackseg_tracker import environment, values
-from crackseg_tracker.catalog.arguments import Words, checked_limit, moment, words
+from crackseg_tracker.catalog.arguments import checked_limit, moment, words
 from crackseg_tracker.catalog.questions import Questions
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError
-from crackseg_tracker.filters import SharedFilters
+from crackseg_tracker.filters import SharedFilters, Words
 from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.results import Result
 from crackseg_tracker.rows import ChangeRow, PurgeRow, RelocationRow, TrashRow, VerificationRow
@@ -135,9 +135,7 @@ class Upkeep(Questions):
         Returns:
             A row per experiment, with the files that went and those that stay with the reason.
         """
-        if older_than is not None and not isinstance(
-            older_than, timedelta
-        ):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(older_than, timedelta | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidTypeError(f"older_than {older_than!r} is a {type(older_than).__name__}; give a timedelta")
         before = (datetime.now(UTC) - (older_than or timedelta())).isoformat(timespec="microseconds")
         with self._reading() as connection:
@@ -288,9 +286,7 @@ def author() -> Author:
 
 
 def _prefix(path: str | os.PathLike[str], what: str) -> str:
-    if not isinstance(path, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidTypeError(f"{what} {path!r} is a {type(path).__name__}; give a path")
-    text = values.checked_text(os.fspath(path), what)
+    text = values.checked_path(path, what)
     if not (Path(text).is_absolute() or PureWindowsPath(text).is_absolute()):
         raise InvalidValueError(f"{what} {text!r} is relative; give an absolute path")
     stripped = text.rstrip("/\\")

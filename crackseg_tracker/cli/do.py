@@ -1,4 +1,4 @@
-"""The commands that do something."""
+"""The commands that change what is said of experiments, and the trash; the proof of the whole; completion scripts."""
 
 from __future__ import annotations
 

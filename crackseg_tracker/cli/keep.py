@@ -1,4 +1,4 @@
-"""The commands that keep catalogs and files: relocate, verify, merge, export."""
+"""The commands that keep catalogs and files: moved, verified, merged, exported, backed up, upgraded, swept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that look."""
+"""The commands that look: each asks one question and prints the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alembic's entry: migrates over the connection that `store.creation` hands in, inside its transaction."""
+"""Alembic's entry: migrates over the connection that `store.upgrading` hands in, inside its transaction."""
 
 from alembic import context
 

@@ -166,13 +166,8 @@ class Backlog:
         with self._lock:
             found: list[Entry] = []
             for replay in self._replays:
-                position = replay.source.start if self.is_detached else replay.position
-                while position < replay.source.end:
-                    batch = replay.source.batch(position)
-                    found += map(Entry, batch.records)
-                    if batch.next <= position:
-                        break
-                    position = batch.next
+                start = replay.source.start if self.is_detached else replay.position
+                found += map(Entry, journal.records(replay.source, start))
             return found
 
     def in_memory(self) -> int:
@@ -242,7 +237,7 @@ class Backlog:
                     done, self._replays = self._replays, []
                     self.is_open, self.error, self.database.fault = False, None, None
                     return done
-                self._step_locked(waiting[0])
+                self._step(waiting[0])
             time.sleep(0.001)
 
     def _step(self, replay: Replay) -> None:
@@ -250,11 +245,6 @@ class Backlog:
         replay.step(self.database)
         with self._lock:
             self._count(replay, before)
-
-    def _step_locked(self, replay: Replay) -> None:
-        before = replay.applied, replay.dropped, replay.noted
-        replay.step(self.database)
-        self._count(replay, before)
 
     def _count(self, replay: Replay, before: tuple[int, int, int]) -> None:
         applied, dropped, noted = before

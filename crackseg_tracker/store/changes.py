@@ -331,27 +331,7 @@ def begin_attempt(
 
     No config (None) keeps the one that the experiment has: a later look without one is no revision.
     """
-    current, text = connection.execute(
-        "SELECT e.config, c.sha256 FROM experiment AS e JOIN config AS c ON c.id = e.config WHERE e.id = ?",
-        (experiment,),
-    ).fetchone()
-    changes: dict[str, list[str | None]] = {}
-    if config is not None and config.sha256 != text:
-        before = [
-            Param(*row)
-            for row in connection.execute(
-                "SELECT name, type, value, text FROM param WHERE experiment = ? AND source = 'config'",
-                (experiment,),
-            )
-        ]
-        changes = param_differences(before, config.params)
-        current = ensure_config(connection, config)
-        connection.execute(
-            "UPDATE experiment SET config = ?, identity_sha256 = ? WHERE id = ?",
-            (current, config.identity_sha256, experiment),
-        )
-        connection.execute("DELETE FROM param WHERE experiment = ? AND source = 'config'", (experiment,))
-        _write_params(connection, experiment, config.params, "config")
+    config_number, changes = _revise_config(connection, experiment, config)
     environment_number = ensure_environment(connection, environment)
     connection.execute("UPDATE experiment SET environment = ? WHERE id = ?", (environment_number, experiment))
     metrics.fold_leftovers(connection)
@@ -370,7 +350,7 @@ def begin_attempt(
             process.process_started,
             process.username,
             process.command_line,
-            current,
+            config_number,
             json.dumps(changes),
             environment_number,
             lock_name,
@@ -379,8 +359,31 @@ def begin_attempt(
     ).fetchone()[0]
 
 
+def _revise_config(
+    connection: Connection, experiment: int, config: CapturedConfig | None
+) -> tuple[int, dict[str, list[str | None]]]:
+    """Give an experiment another config; give the number of the one that it has then, and the params that differ."""
+    current, digest = connection.execute(
+        "SELECT e.config, c.sha256 FROM experiment AS e JOIN config AS c ON c.id = e.config WHERE e.id = ?",
+        (experiment,),
+    ).fetchone()
+    if config is None or config.sha256 == digest:
+        return current, {}
+    before = connection.execute(
+        "SELECT name, type, value, text FROM param WHERE experiment = ? AND source = 'config'", (experiment,)
+    ).fetchall()
+    number = ensure_config(connection, config)
+    connection.execute(
+        "UPDATE experiment SET config = ?, identity_sha256 = ? WHERE id = ?",
+        (number, config.identity_sha256, experiment),
+    )
+    connection.execute("DELETE FROM param WHERE experiment = ? AND source = 'config'", (experiment,))
+    _write_params(connection, experiment, config.params, "config")
+    return number, param_differences(map(Param._make, before), config.params)
+
+
 def ensure_config(connection: Connection, config: CapturedConfig) -> int:
-    """Store a config once per digest."""
+    """Store a config once per digest; give its number."""
     return ensure_row(
         connection,
         "config",
@@ -394,7 +397,7 @@ def ensure_config(connection: Connection, config: CapturedConfig) -> int:
 
 
 def ensure_environment(connection: Connection, environment: Environment) -> int:
-    """Store an environment once per digest, and so its packages and git difference."""
+    """Store an environment once per digest, and so its packages and git difference; give its number."""
     facts: dict[str, Any] = environment._asdict()
     packages = json.dumps(facts.pop("packages"))
     diff, truncated = facts.pop("git_diff"), int(facts.pop("git_diff_truncated"))

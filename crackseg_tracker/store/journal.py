@@ -247,9 +247,9 @@ class JournalMemory:
 Journal = JournalFile | JournalMemory
 
 
-def records(journal: Journal) -> Iterator[Record]:
-    """Give all the records of a journal, in order."""
-    position = journal.start
+def records(journal: Journal, start: int | None = None) -> Iterator[Record]:
+    """Give the records of a journal in order: all of them, or those from a position on."""
+    position = journal.start if start is None else start
     while position < journal.end:
         batch = journal.batch(position)
         if batch.next <= position:

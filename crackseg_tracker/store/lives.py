@@ -92,8 +92,8 @@ class OpenAttempts:
 _all: WeakKeyDictionary[Database, OpenAttempts] = WeakKeyDictionary()
 
 
-def open_attempts(database: Database) -> OpenAttempts:
-    """Give the process's open attempts in a catalog."""
+def own_attempts(database: Database) -> OpenAttempts:
+    """Give the open attempts of this process in a catalog."""
     with database.lock:
         if database not in _all:
             _all[database] = OpenAttempts(database)

@@ -19,7 +19,7 @@ from crackseg_tracker.store.attempts import Attempt, AttemptChange, redacted
 from crackseg_tracker.store.backlog import Subject
 from crackseg_tracker.store.changes import NewExperiment
 from crackseg_tracker.store.database import Database, translated
-from crackseg_tracker.store.lives import open_attempts
+from crackseg_tracker.store.lives import own_attempts
 
 OnDuplicate = Literal["ignore", "warn", "error"]
 
@@ -135,7 +135,7 @@ class Opening:
             environment=facts,
             process=process,
             data_fingerprint=self._asked.data_fingerprint,
-            lock_name=open_attempts(self._database).lock_name(),
+            lock_name=own_attempts(self._database).lock_name(),
             rank=self._rank,
         )
 

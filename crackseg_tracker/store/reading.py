@@ -319,21 +319,39 @@ def column(connection: Connection, sql: str) -> list[str]:
     return [row[0] for row in connection.execute(sql)]
 
 
+_VERSIONS = ("python_version", "platform", "pytorch_version", "cuda_version")
+_ORIGIN = ("git_commit", "git_branch", "hostname", "username")
+#: The facts of the environment, each with what stands for one that is not known.
+_FACTS = {
+    **dict.fromkeys((*_VERSIONS, *_ORIGIN), "''"),
+    "cuda_available": "0",
+    "git_dirty": "0",
+    "memory_gb": "0.0",
+    "gpu_info": "'{}'",
+}
+# Each column by the name that `Metadata` has for it.
+_METADATA = (
+    'SELECT e.experiment_id, e.experiment_name, e.project, coalesce(e."group", \'\') AS "group", e.status, '
+    "e.description, e.total_epochs, e.current_epoch, e.training_time_seconds, e.created_at AS timestamp, e.created_at, "
+    "coalesce(e.started_at, '') AS started_at, coalesce(e.completed_at, '') AS completed_at, e.updated_at, "
+    "e.experiment_dir, e.error_message, e.uid, c.sha256 AS config_hash, c.summary AS config_summary, "
+    f"c.missing AS config_missing, {', '.join(f'coalesce(v.{n}, {empty}) AS {n}' for n, empty in _FACTS.items())} "
+    "FROM experiment AS e JOIN config AS c ON c.id = e.config LEFT JOIN environment AS v ON v.id = e.environment "
+    "WHERE e.id = ?"
+)
+
+
 def metadata(connection: Connection, experiment: int) -> Metadata:
     """Read all that is known of one experiment."""
-
-    def column(sql: str) -> list[Any]:
-        return [row[0] for row in connection.execute(sql, (experiment,))]
-
-    row = connection.execute(
-        'SELECT e.experiment_id, e.experiment_name, e.project, e."group", e.status, e.description, e.total_epochs, '
-        "e.current_epoch, e.training_time_seconds, e.created_at, e.started_at, e.completed_at, e.updated_at, "
-        "e.experiment_dir, e.error_message, e.uid, c.sha256, c.summary, c.missing, v.python_version, "
-        "v.pytorch_version, v.platform, v.cuda_available, v.cuda_version, v.git_commit, v.git_branch, v.git_dirty, "
-        "v.hostname, v.username, v.memory_gb, v.gpu_info FROM experiment AS e JOIN config AS c ON c.id = e.config "
-        "LEFT JOIN environment AS v ON v.id = e.environment WHERE e.id = ?",
-        (experiment,),
-    ).fetchone()
+    cursor = connection.execute(_METADATA, (experiment,))
+    known = dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
+    for name in ("config_summary", "config_missing", "gpu_info"):
+        known[name] = json.loads(known[name])
+    for name in ("cuda_available", "git_dirty"):
+        known[name] = bool(known[name])
+    tags = connection.execute(
+        "SELECT tag FROM experiment_tag WHERE experiment = ? ORDER BY added_at, tag", (experiment,)
+    ).fetchall()
     artifacts = connection.execute(
         "SELECT artifact_id, artifact_type, path FROM artifact WHERE experiment = ? ORDER BY id",
         (experiment,),
@@ -342,7 +360,7 @@ def metadata(connection: Connection, experiment: int) -> Metadata:
     def paths(kind: str) -> list[str]:
         return [path for _, artifact_type, path in artifacts if artifact_type == kind]
 
-    best = connection.execute(
+    bests = connection.execute(
         "SELECT n.name, coalesce(s.reported_value, CASE n.mode WHEN 'max' THEN s.max_value ELSE s.min_value END) AS v "
         "FROM _summary AS s JOIN metric_name AS n ON n.id = s.metric WHERE s.experiment = ? AND v IS NOT NULL "
         "ORDER BY n.id",
@@ -353,44 +371,13 @@ def metadata(connection: Connection, experiment: int) -> Metadata:
         (experiment,),
     ).fetchone()
     return Metadata(
-        experiment_id=row[0],
-        experiment_name=row[1],
-        project=row[2],
-        group=row[3] or "",
-        timestamp=row[9],
-        status=row[4],
-        description=row[5],
-        tags=column("SELECT tag FROM experiment_tag WHERE experiment = ? ORDER BY added_at, tag"),
-        config_hash=row[16],
-        config_summary=json.loads(row[17]),
-        config_missing=json.loads(row[18]),
-        python_version=row[19] or "",
-        pytorch_version=row[20] or "",
-        platform=row[21] or "",
-        cuda_available=bool(row[22]),
-        cuda_version=row[23] or "",
-        total_epochs=row[6],
-        current_epoch=row[7],
-        best_metrics=dict(best),
-        training_time_seconds=row[8],
+        **known,
+        tags=[tag for (tag,) in tags],
+        best_metrics=dict(bests),
         artifact_ids=[artifact_id for artifact_id, _, _ in artifacts],
         checkpoint_paths=paths("checkpoint"),
         metric_files=paths("metrics"),
         visualization_files=paths("visualization"),
-        git_commit=row[24] or "",
-        git_branch=row[25] or "",
-        git_dirty=bool(row[26]),
-        hostname=row[27] or "",
-        username=row[28] or "",
-        memory_gb=row[29] or 0.0,
-        gpu_info=json.loads(row[30] or "{}"),
-        created_at=row[9],
-        started_at=row[10] or "",
-        completed_at=row[11] or "",
-        updated_at=row[12],
-        experiment_dir=row[13],
-        error_message=row[14],
-        uid=row[15],
         degraded=dropped > 0,
         journaled=0,
         replayed=replayed,

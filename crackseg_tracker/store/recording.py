@@ -22,7 +22,7 @@ from crackseg_tracker.store.backlog import Backlog, Subject, backlogs_of
 from crackseg_tracker.store.changes import AttemptEnd, Change, StatusChange, Target, end_attempt
 from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, now, translated
 from crackseg_tracker.store.keeper import keeper
-from crackseg_tracker.store.lives import open_attempts
+from crackseg_tracker.store.lives import own_attempts
 from crackseg_tracker.store.metric_changes import Call, HistoryChange, MetricCalls
 from crackseg_tracker.store.sketch import sketch
 from crackseg_tracker.values import checked_name, number
@@ -68,7 +68,7 @@ class Recorder:
         self._strict = strict
         self._synced = synced
         self._has_ended = False
-        self._lives = open_attempts(database)
+        self._lives = own_attempts(database)
         #: Whether the attempt started the experiment, whose status is then its to end.
         self._started = False
         database.on_fork(self._after_fork)

@@ -57,23 +57,9 @@ def unite(connection: Connection, pair: Pair) -> Tally:
 
 def _attempts(connection: Connection, pair: Pair, tally: Tally) -> None:
     """Add attempts; the same process that began at the same time is the same attempt."""
-    columns = columns_of(
-        connection,
-        "attempt",
-        "id",
-        "experiment",
-        "number",
-        "config",
-        "environment",
-        "lock_name",
-        "ended_at",
-        "end_reason",
-    )
     added: list[int] = []
-    for theirs, number, config, environment, ended_at, end_reason in connection.execute(
-        "SELECT id, number, config, environment, ended_at, end_reason FROM theirs.attempt WHERE experiment = ? "
-        "ORDER BY number",
-        (pair.theirs,),
+    for theirs, ended_at, end_reason in connection.execute(
+        "SELECT id, ended_at, end_reason FROM theirs.attempt WHERE experiment = ? ORDER BY number", (pair.theirs,)
     ).fetchall():
         found = connection.execute(
             "SELECT o.id FROM main.attempt AS o JOIN theirs.attempt AS t ON t.id = ? WHERE o.experiment = ? "
@@ -81,42 +67,55 @@ def _attempts(connection: Connection, pair: Pair, tally: Tally) -> None:
             "AND o.boot_id = t.boot_id AND o.process_started = t.process_started",
             (theirs, pair.ours),
         ).fetchone()
-        if found is None:
-            # The name of the lock is of their folder; without it the process's other facts tell whether it lives.
-            found = connection.execute(
-                f"INSERT INTO main.attempt ({', '.join(columns)}, experiment, number, config, environment, lock_name) "
-                f"SELECT {', '.join(columns)}, ?1, CASE WHEN EXISTS (SELECT 1 FROM main.attempt WHERE experiment = ?1 "
-                "AND number = ?2) THEN (SELECT max(number) + 1 FROM main.attempt WHERE experiment = ?1) ELSE ?2 END, "
-                "?3, ?4, '' FROM theirs.attempt WHERE id = ?5 RETURNING id",
-                (
-                    pair.ours,
-                    number,
-                    shared_row(connection, "config", config),
-                    environment_row(connection, environment),
-                    theirs,
-                ),
-            ).fetchone()
-            added.append(found[0])
+        ours = found[0] if found else _add_attempt(connection, pair, theirs)
+        if not found:
+            added.append(ours)
         elif not pair.known:  # the blank row of one that was purged
-            connection.execute(
-                f"UPDATE main.attempt AS o SET {', '.join(f'{c} = t.{c}' for c in columns)}, config = ?, "
-                "environment = ?, ended_at = t.ended_at, end_reason = t.end_reason FROM theirs.attempt AS t "
-                "WHERE o.id = ? AND t.id = ?",
-                (
-                    shared_row(connection, "config", config),
-                    environment_row(connection, environment),
-                    found[0],
-                    theirs,
-                ),
-            )
-        connection.execute("INSERT INTO temp.merge_attempt VALUES (?, ?)", (theirs, found[0]))
+            _fill_attempt(connection, ours, theirs)
+        connection.execute("INSERT INTO temp.merge_attempt VALUES (?, ?)", (theirs, ours))
         tally.added += connection.execute(
             "UPDATE attempt SET ended_at = ?, end_reason = ? WHERE id = ? AND ended_at IS NULL AND ? IS NOT NULL",
-            (ended_at, end_reason, found[0], ended_at),
+            (ended_at, end_reason, ours, ended_at),
         ).rowcount
     tally.added += len(added)
     if added and pair.known:
         _follow_last_attempt(connection, pair, added)
+
+
+def _add_attempt(connection: Connection, pair: Pair, theirs: int) -> int:
+    """Add an attempt under its number there, or the next one here; its end is written down by the caller."""
+    columns = ", ".join(_attempt_columns(connection))
+    # The name of the lock is of their folder; without it the process's other facts tell whether it lives.
+    return connection.execute(
+        f"INSERT INTO main.attempt ({columns}, experiment, number, config, environment, lock_name) "
+        f"SELECT {columns}, ?1, CASE WHEN EXISTS (SELECT 1 FROM main.attempt AS o WHERE o.experiment = ?1 "
+        "AND o.number = t.number) THEN (SELECT max(number) + 1 FROM main.attempt WHERE experiment = ?1) "
+        "ELSE t.number END, ?2, ?3, '' FROM theirs.attempt AS t WHERE id = ?4 RETURNING id",
+        (pair.ours, *_config_and_environment(connection, theirs), theirs),
+    ).fetchone()[0]
+
+
+def _fill_attempt(connection: Connection, ours: int, theirs: int) -> None:
+    columns = ", ".join(f"{column} = t.{column}" for column in _attempt_columns(connection))
+    connection.execute(
+        f"UPDATE main.attempt AS o SET {columns}, config = ?, environment = ?, ended_at = t.ended_at, "
+        "end_reason = t.end_reason FROM theirs.attempt AS t WHERE o.id = ? AND t.id = ?",
+        (*_config_and_environment(connection, theirs), ours, theirs),
+    )
+
+
+def _attempt_columns(connection: Connection) -> list[str]:
+    """List the columns that are copied as they are: all but this catalog's numbers, and the end, which may follow."""
+    special = ("id", "experiment", "number", "config", "environment", "lock_name", "ended_at", "end_reason")
+    return columns_of(connection, "attempt", *special)
+
+
+def _config_and_environment(connection: Connection, theirs: int) -> tuple[int | None, int | None]:
+    """Give the numbers here of an attempt's config and environment."""
+    config, environment = connection.execute(
+        "SELECT config, environment FROM theirs.attempt WHERE id = ?", (theirs,)
+    ).fetchone()
+    return shared_row(connection, "config", config), environment_row(connection, environment)
 
 
 def _follow_last_attempt(connection: Connection, pair: Pair, added: Sequence[int]) -> None:
