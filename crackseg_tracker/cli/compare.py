@@ -15,6 +15,7 @@ from crackseg_tracker.cli.options import (
     filter_options,
     group_choice,
     metric_argument,
+    mode_option,
     output_options,
 )
 from crackseg_tracker.cli.output import Output, formatted, heading, say
@@ -22,7 +23,6 @@ from crackseg_tracker.cli.output import Output, formatted, heading, say
 if TYPE_CHECKING:
     from crackseg_tracker import Result
 
-_MODES = click.Choice(["max", "min"])
 _STATISTICS = ("group", "n", "mean", "sd", "median", "low", "high", "missing", "non_finite", "unfinished")
 _CONTRASTS = ("a", "b", "n_a", "n_b", "difference", "low", "high", "p_value", "p_holm", "effect_size", "reason")
 value_option = click.option(
@@ -116,7 +116,7 @@ def duplicates_command(catalog: str | None, filters: Filters, output: Output) ->
     help='A param, several, or "config-without:seed": the same config but for the seed.',
 )
 @value_option
-@click.option("--mode", type=_MODES, help="Which is better; default: as defined for the metric.")
+@mode_option
 @click.option("--confidence", type=float, default=0.95, metavar="0.5..0.999", help="Of the interval. Default: 0.95.")
 @filter_options()
 @output_options
@@ -144,7 +144,7 @@ def stats_command(
 @click.argument("b", nargs=-1, required=True)
 @click.option("--paired-by", metavar="PARAM", shell_complete=completion.params, help="Pair by a param, such as seed.")
 @value_option
-@click.option("--mode", type=_MODES, help="Which is better; default: as defined for the metric.")
+@mode_option
 @filter_options("experiment_id")
 @output_options
 def test_command(

@@ -7,7 +7,14 @@ import click
 from crackseg_tracker.cli import completion
 from crackseg_tracker.cli.asking import Progress, confirm
 from crackseg_tracker.cli.do import dry_run_option, yes_option
-from crackseg_tracker.cli.options import Filters, catalog_option, filter_options, output_options
+from crackseg_tracker.cli.options import (
+    Filters,
+    artifact_id_option,
+    artifact_type_option,
+    catalog_option,
+    filter_options,
+    output_options,
+)
 from crackseg_tracker.cli.output import FOUND_PROBLEMS, Output, counted, say
 
 
@@ -34,18 +41,11 @@ def relocate_command(catalog: str | None, old: str, new: str, yes: bool, dry_run
 @click.command("verify")
 @catalog_option
 @click.option("--full", is_flag=True, help="Read every file; else one of the recorded size and time is believed.")
-@click.option(
-    "--type",
-    "artifact_type",
-    multiple=True,
-    metavar="TYPE",
-    shell_complete=completion.artifact_types,
-    help="Of a type.",
-)
+@artifact_type_option
 @click.option(
     "--tag", "tags", multiple=True, metavar="TAG", shell_complete=completion.artifact_tags, help="With all tags."
 )
-@click.option("--id", "artifact_id", multiple=True, metavar="PATTERN", help="By id; * stands for any characters.")
+@artifact_id_option
 @click.option("--experiment", multiple=True, metavar="ID", shell_complete=completion.ids, help="Of an experiment.")
 @click.option("--all", "everything", is_flag=True, help="List also what is as it was recorded.")
 @filter_options("tags", "any_tags", "no_tags", "experiment_id")

@@ -10,22 +10,23 @@ import click
 from crackseg_tracker.cli import completion
 from crackseg_tracker.cli.options import (
     Filters,
+    artifact_id_option,
+    artifact_type_option,
     catalog_option,
     experiment_argument,
     filter_options,
     limit_options,
     metric_argument,
+    mode_option,
     offset_option,
     output_options,
 )
 from crackseg_tracker.cli.output import Output
+from crackseg_tracker.schema import DIGEST_STATES
 
 if TYPE_CHECKING:
     from crackseg_tracker import Catalog, Result
     from crackseg_tracker.rows import ArtifactRow
-
-DIGEST_STATES = ("hashed", "pending", "missing", "unreadable")
-MODES = click.Choice(["max", "min"])
 
 
 @click.command("list")
@@ -60,7 +61,7 @@ def list_command(
 @click.command("best")
 @catalog_option
 @metric_argument()
-@click.option("--mode", type=MODES, help="Which is better; default: as defined for the metric.")
+@mode_option
 @filter_options()
 @limit_options(10)
 @output_options
@@ -80,14 +81,7 @@ def best_command(
 
 @click.command("artifacts")
 @catalog_option
-@click.option(
-    "--type",
-    "artifact_type",
-    multiple=True,
-    metavar="TYPE",
-    shell_complete=completion.artifact_types,
-    help="Of a type: checkpoint, metrics, visualization, ...",
-)
+@artifact_type_option
 @click.option("--tag", "tags", multiple=True, metavar="TAG", shell_complete=completion.artifact_tags, help="All tags.")
 @click.option(
     "--any-tag", "any_tags", multiple=True, metavar="TAG", shell_complete=completion.artifact_tags, help="Any of them."
@@ -95,7 +89,7 @@ def best_command(
 @click.option(
     "--no-tag", "no_tags", multiple=True, metavar="TAG", shell_complete=completion.artifact_tags, help="None of them."
 )
-@click.option("--id", "artifact_id", multiple=True, metavar="PATTERN", help="By id; * stands for any characters.")
+@artifact_id_option
 @click.option("--path", multiple=True, metavar="PATTERN", help="By path, as given or absolute; * likewise.")
 @click.option(
     "--digest-state", multiple=True, type=click.Choice(DIGEST_STATES), help="By what became of the file's digest."

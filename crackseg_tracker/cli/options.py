@@ -11,13 +11,13 @@ import click
 
 from crackseg_tracker.cli import completion
 from crackseg_tracker.cli.output import FORMATS, Output
+from crackseg_tracker.schema import STATUSES
 
 if TYPE_CHECKING:
     from crackseg_tracker import Catalog
     from crackseg_tracker.filters import ExperimentFilters
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-STATUSES = ("created", "running", "completed", "failed", "aborted")
 
 
 class Filters(NamedTuple):
@@ -68,6 +68,22 @@ def metric_argument(name: str = "metric", *, many: bool = False) -> Callable[[Co
         required=True,
         shell_complete=completion.metrics,
     )
+
+
+mode_option = click.option(
+    "--mode", type=click.Choice(["max", "min"]), help="Which is better; default: as defined for the metric."
+)
+artifact_type_option = click.option(
+    "--type",
+    "artifact_type",
+    multiple=True,
+    metavar="TYPE",
+    shell_complete=completion.artifact_types,
+    help="Of a type: checkpoint, metrics, visualization, ...",
+)
+artifact_id_option = click.option(
+    "--id", "artifact_id", multiple=True, metavar="PATTERN", help="By id; * stands for any characters."
+)
 
 
 def output_options(command: Command) -> Command:

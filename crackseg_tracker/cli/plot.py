@@ -17,6 +17,7 @@ from crackseg_tracker.cli.options import (
     group_choice,
     limit_options,
     metric_argument,
+    mode_option,
 )
 from crackseg_tracker.cli.output import counted, say
 
@@ -83,7 +84,7 @@ def curves_command(
 @plot_command.command("bars")
 @catalog_option
 @metric_argument()
-@click.option("--mode", type=click.Choice(["max", "min"]), help="Which is better; default: as defined for the metric.")
+@mode_option
 @click.option(
     "--group-by",
     multiple=True,
