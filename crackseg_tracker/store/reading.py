@@ -37,8 +37,8 @@ _EXPERIMENTS = (
 _ALL_EXPERIMENTS = _EXPERIMENTS.format("experiment AS e") + " WHERE e.deleted_at IS NULL ORDER BY e.id"
 _SOME_EXPERIMENTS = _EXPERIMENTS.format("({}) AS k CROSS JOIN experiment AS e ON e.id = k.id")
 _BESTS = (
-    "SELECT s.experiment, n.name, CASE n.mode WHEN 'max' THEN {} ELSE {} END AS best "
-    "FROM {} AS s JOIN metric_name AS n ON n.id = s.metric WHERE best IS NOT NULL"
+    "SELECT s.experiment, n.name, CASE n.mode WHEN 'max' THEN {} ELSE {} END "
+    "FROM {} AS s JOIN metric_name AS n ON n.id = s.metric WHERE 1"
 )
 # The + keeps SQLite from reading all summaries in the order of an index, with a look-up for each.
 _SEALED_BESTS = _BESTS.format("s.best_max", "s.best_min", "metric_summary") + " AND +s.sealed = 1"
@@ -104,7 +104,8 @@ def bests_of(connection: Connection, experiments: Sequence[int]) -> dict[int, di
         for experiment, name, value in _beside(connection, sql, experiments):
             if experiment != previous:
                 previous, best = experiment, bests.setdefault(experiment, {})
-            best[name] = value
+            if value is not None:
+                best[name] = value
     return bests
 
 

@@ -46,7 +46,19 @@ SELECT e.experiment_id, a.artifact_id, a.artifact_type, a.path, a.description, a
   (SELECT json_group_array(tag) FROM artifact_tag AS t WHERE t.artifact = a.id)
 FROM artifact_tag AS b JOIN artifact AS a ON a.id = b.artifact JOIN experiment AS e ON e.id = a.experiment
 WHERE b.tag = 'best' AND a.artifact_type = 'checkpoint' AND e.deleted_at IS NULL ORDER BY a.id LIMIT 100"""
-BEST = "SELECT * FROM metric_bests WHERE metric = 'val/iou' ORDER BY value DESC LIMIT 10"
+BEST = """
+SELECT e.experiment_id, e.experiment_name, s.best_max AS value,
+  CASE WHEN s.best_max = s.max_value THEN s.max_step ELSE s.reported_step END,
+  CASE WHEN s.best_max = s.max_value THEN 'logged' ELSE 'reported' END, n.mode, e.status, e.project, n.name
+FROM metric_name AS n JOIN metric_summary AS s ON s.metric = n.id JOIN experiment AS e ON e.id = s.experiment
+WHERE n.name = 'val/iou' AND s.sealed = 1 AND s.best_max IS NOT NULL AND e.deleted_at IS NULL
+ORDER BY value DESC LIMIT 10"""
+BEST_OF_RUNNING = """
+SELECT e.experiment_id, e.experiment_name, s.max_step, s.max_value, s.reported_step, s.reported_value, r.step, r.value,
+  n.mode, e.status, e.project, n.name
+FROM metric_name AS n JOIN metric_summary AS s ON s.metric = n.id JOIN experiment AS e ON e.id = s.experiment
+LEFT JOIN metric_recent AS r ON r.experiment = s.experiment AND r.metric = s.metric
+WHERE n.name = 'val/iou' AND s.sealed = 0 AND e.deleted_at IS NULL"""
 COMPARED = (
     f"{EXPERIMENT} AND e.id IN ({{0}})",
     "SELECT experiment, tag FROM experiment_tag WHERE experiment IN ({0})",
@@ -107,7 +119,10 @@ def _questions(catalog: Catalog) -> dict[str, tuple[Callable[[Any], object], Cal
     marks = ", ".join(str(number) for (number,) in numbers)
     compared = [sql.format(marks) for sql in COMPARED]
     return {
-        "best 10": (lambda raw: raw.execute(BEST).fetchall(), lambda c: c.best("val/iou")),
+        "best 10": (
+            lambda raw: [raw.execute(sql).fetchall() for sql in (BEST, BEST_OF_RUNNING)],
+            lambda c: c.best("val/iou"),
+        ),
         "100 by tag, param and metric": (
             _listing,
             lambda c: c.experiments(
