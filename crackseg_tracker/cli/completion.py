@@ -19,6 +19,38 @@ Offer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 
 _MOST = 200
 
+#: click's own breaks where bash breaks words (at @, : and =), and at names that a shell must be given in quotes.
+BASH = r"""_crackseg_tracker_completion() {
+    local rest=${COMP_LINE:0:COMP_POINT} words=() i piece type value
+    for ((i = 0; i <= COMP_CWORD; i++)); do  # the words again that the line has between its spaces
+        if ((i == 0)) || [[ $rest == [[:space:]]* ]]; then words+=(""); fi
+        rest=${rest#"${rest%%[![:space:]]*}"}
+        piece=${COMP_WORDS[i]}
+        if ((i == COMP_CWORD)); then piece=$rest; fi
+        words[-1]+=$piece
+        rest=${rest#"$piece"}
+    done
+    local typed=${words[-1]}
+    local kept=${typed%"$2"}  # bash replaces only $2, what is behind the last of those characters
+    COMPREPLY=()
+    while IFS=, read -r type value; do
+        case $type in
+            dir) compopt -o dirnames ;;
+            file) compopt -o default ;;
+            plain)
+                if [[ $typed != [\"\']* ]]; then
+                    printf -v value %q "$value"
+                elif [[ $value == *[\"\'\`\$\\!]* ]]; then
+                    continue
+                fi
+                COMPREPLY+=("${value#"$kept"}")
+                ;;
+        esac
+    done < <(IFS=$'\n' && COMP_WORDS="${words[*]}" COMP_CWORD=$((${#words[@]} - 1)) \
+        _CRACKSEG_TRACKER_COMPLETE=bash_complete "$1" 2>/dev/null)
+}
+complete -o nosort -F _crackseg_tracker_completion crackseg-tracker"""
+
 
 def ids(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:
     """Offer experiments, newest first, and the words with an @."""

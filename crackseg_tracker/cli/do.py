@@ -186,6 +186,9 @@ def completion_command(shell: str) -> None:
 
     from crackseg_tracker.cli import PROGRAM, cli
 
+    if shell == "bash":
+        click.echo(completion.BASH)
+        return
     script = get_completion_class(shell)
     if script is None:  # click knows all that the argument allows
         raise click.UsageError(f"no completion for {shell}")
