@@ -8,9 +8,10 @@ from typing import Unpack
 from crackseg_tracker import settings, values
 from crackseg_tracker.catalog.arguments import words
 from crackseg_tracker.catalog.opened import OpenCatalog
-from crackseg_tracker.catalog.upkeep import Progress, Upkeep, author, no_progress
+from crackseg_tracker.catalog.upkeep import Upkeep, author
 from crackseg_tracker.errors import InvalidValueError
 from crackseg_tracker.filters import ExperimentFilters, Words
+from crackseg_tracker.progress import Progress, no_progress
 from crackseg_tracker.results import Result
 from crackseg_tracker.rows import MergeRow
 from crackseg_tracker.store import merging

@@ -9,6 +9,7 @@ from crackseg_tracker import settings
 from crackseg_tracker.catalog.arguments import words
 from crackseg_tracker.catalog.opened import OpenCatalog
 from crackseg_tracker.filters import Words
+from crackseg_tracker.progress import Progress, no_progress
 from crackseg_tracker.results import Result
 from crackseg_tracker.rows import SweptRow
 from crackseg_tracker.store import backup, creation, sweeping
@@ -18,7 +19,7 @@ from crackseg_tracker.store.database import open_database, translated
 class Safekeeping(OpenCatalog):
     """What keeps a catalog and the truth about its experiments."""
 
-    def backup(self, path: str | os.PathLike[str]) -> Path:
+    def backup(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> Path:
         """Copy the catalog as it is now into a new file, while training writes; the copy is proven whole first.
 
         The file appears under its name when it is complete, readable for its owner only. To restore, stop the training
@@ -31,6 +32,7 @@ class Safekeeping(OpenCatalog):
 
         Args:
             path: A new file; missing folders are made.
+            progress: Called with how many steps are done, and of how many: the copy, and each proof that it is whole.
 
         Raises:
             InvalidValueError: The file exists: a backup replaces nothing.
@@ -38,7 +40,7 @@ class Safekeeping(OpenCatalog):
         """
         target = settings.locate(path).path
         with translated(target):
-            backup.write(self.path, target)
+            backup.write(self.path, target, progress or no_progress)
         return target
 
     @staticmethod

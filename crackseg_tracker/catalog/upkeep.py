@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PureWindowsPath
 from sqlite3 import Connection
@@ -14,6 +14,7 @@ from crackseg_tracker.catalog.arguments import checked_limit, moment, words
 from crackseg_tracker.catalog.questions import Questions
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError
 from crackseg_tracker.filters import SharedFilters, Words
+from crackseg_tracker.progress import Progress, no_progress
 from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.results import Result
 from crackseg_tracker.rows import ChangeRow, PurgeRow, RelocationRow, TrashRow, VerificationRow
@@ -22,17 +23,18 @@ from crackseg_tracker.store.changelog import Author, Entry
 from crackseg_tracker.store.database import Database, now, open_database
 from crackseg_tracker.store.removal import Claims
 
-#: Called with what is done and what there is to do.
-Progress = Callable[[int, int], object]
-
 
 class Upkeep(Questions):
     """What keeps a catalog in order. Each call writes in a transaction of its own and is in the log of `changes`."""
 
-    def check(self) -> list[str]:
-        """Prove that the catalog is whole: a list of problems, [] when there is none. Reads every row once."""
+    def check(self, *, progress: Progress | None = None) -> list[str]:
+        """Prove that the catalog is whole: a list of problems, [] when there is none. Reads every row once.
+
+        Args:
+            progress: Called with how many proofs are done, and of how many.
+        """
         with self._reading() as connection:
-            return integrity.problems(connection)
+            return integrity.problems(connection, progress or no_progress)
 
     def changes(
         self,
@@ -297,7 +299,3 @@ def _prefix(path: str | os.PathLike[str], what: str) -> str:
 
 def _tags(tags: Sequence[str], what: str) -> list[str]:
     return [values.checked_text(tag, what) for tag in words(tags, what)]
-
-
-def no_progress(_done: int, _total: int) -> None:
-    """Show nothing."""

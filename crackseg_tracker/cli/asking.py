@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from types import TracebackType
@@ -42,10 +43,10 @@ class Progress:
     Call it with what is done and what there is to do.
     """
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self, what: str, noun: str = "experiments") -> None:
+        self._what, self._noun = what, noun
         self._is_terminal = sys.stderr.isatty()
-        self._last = time.monotonic()
+        self._last = -_REDRAW_EVERY if self._is_terminal else time.monotonic()
         self._width = 0
 
     def __enter__(self) -> Progress:
@@ -63,8 +64,9 @@ class Progress:
         if now - self._last < (_REDRAW_EVERY if self._is_terminal else _LINE_EVERY):
             return
         self._last = now
-        line = f"{self._what}: {done:,} of {total:,}"
+        line = f"{self._what}: {done:,} of {total:,} {self._noun}"
         if self._is_terminal:
+            line = line[: shutil.get_terminal_size().columns - 1]  # one that wraps could not be drawn over
             click.echo("\r" + line.ljust(self._width), nl=False, err=True)
             self._width = max(self._width, len(line))
         else:

@@ -158,14 +158,19 @@ def purge_command(
 def check_command(ctx: click.Context, catalog: str | None) -> None:
     """Prove that the catalog is whole.
 
-    Reads every row once. Problems are printed, a line for each; exit code 3 says that there are some.
+    Reads every row once. Problems are printed, a line for each, with what to do; exit code 3 says that there are some.
     """
-    from crackseg_tracker import Catalog
+    from crackseg_tracker import Catalog, settings
+    from crackseg_tracker.errors import DamagedCatalogError, ForeignCatalogError
     from crackseg_tracker.formatting import neutral
 
-    with Catalog(catalog) as opened:
-        problems = opened.check()
-        say(f"{opened.path}: {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}")
+    path = settings.locate(catalog).path
+    try:
+        with Catalog(path) as opened, Progress("checking", "proofs") as progress:
+            problems = opened.check(progress=progress)
+    except (DamagedCatalogError, ForeignCatalogError) as refusal:  # nothing else opens it: this tells what is wrong
+        problems = [str(refusal)]
+    say(f"{path}: {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}")
     for problem in problems:
         click.echo(neutral(problem))
     if problems:

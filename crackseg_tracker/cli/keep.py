@@ -67,7 +67,7 @@ def verify_command(
     """
     from crackseg_tracker import Catalog, Result
 
-    with Catalog(catalog) as opened, Progress("verifying") as progress:
+    with Catalog(catalog) as opened, Progress("verifying", "artifacts") as progress:
         given = {name: list(words) for name, words in own.items() if words}
         if experiment:
             given["experiment_id"] = [opened.resolve(one) for one in experiment]
@@ -132,8 +132,9 @@ def backup_command(catalog: str | None, path: str) -> None:
     """Copy the catalog as it is now to PATH, while training writes, and prove it."""
     from crackseg_tracker import Catalog
 
-    with Catalog(catalog) as opened:
-        say(f"{opened.backup(path)}: whole")
+    with Catalog(catalog) as opened, Progress("backing up", "steps") as progress:
+        copy = opened.backup(path, progress=progress)
+    say(f"{copy}: whole")
 
 
 @click.command("upgrade")

@@ -12,10 +12,11 @@ from urllib.parse import quote
 from crackseg_tracker import schema
 from crackseg_tracker.errors import CatalogWriteError, DamagedCatalogError, InvalidValueError
 from crackseg_tracker.folders import make_private_folder
+from crackseg_tracker.progress import Progress, no_progress
 from crackseg_tracker.store import filesystems, guard, integrity
 
 
-def write(source: Path, target: Path) -> None:
+def write(source: Path, target: Path, progress: Progress = no_progress) -> None:
     """Copy a catalog as it is at one moment, whoever writes meanwhile; nobody waits for it.
 
     ``VACUUM INTO`` reads one state in one go; the stepped backup API starts anew with each commit of another process,
@@ -39,8 +40,9 @@ def write(source: Path, target: Path) -> None:
     try:
         # Not mode=ro: SQLite 3.40 then trips over the generated columns ("has 16 columns but 18 values").
         with closing(_connect(source)) as connection:
+            progress(0, 1 + integrity.PROOFS)
             connection.execute("VACUUM INTO ?", (name,))
-        _prove(draft, source)
+        _prove(draft, source, lambda done, total: progress(1 + done, 1 + total))
         _move_into_place(draft, target)
     finally:
         for leftover in (draft, Path(f"{name}-wal"), Path(f"{name}-shm"), Path(f"{name}-journal")):
@@ -54,11 +56,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prove(draft: Path, source: Path) -> None:
+def _prove(draft: Path, source: Path, progress: Progress) -> None:
     with closing(_connect(draft)) as connection:
         [(version,)] = connection.execute("PRAGMA user_version").fetchall()
         if version == schema.VERSION:
-            problems = integrity.problems(connection)
+            problems = integrity.problems(connection, progress)
         else:
             problems = integrity.damage(connection) + guard.differences(connection, version)
         if problems:

@@ -7,6 +7,7 @@ from sqlite3 import Connection
 from typing import Any, cast
 
 from crackseg_tracker import schema
+from crackseg_tracker.progress import Progress, no_progress
 from crackseg_tracker.schema.views import VIEWS, create_view
 from crackseg_tracker.store import guard
 
@@ -44,14 +45,19 @@ INVARIANTS = {
     "ORDER BY c.changed_at DESC, c.id DESC LIMIT 1)",
 }
 
+#: SQLite's own, and the invariants.
+PROOFS = 1 + len(INVARIANTS)
 
-def problems(connection: Connection) -> list[str]:
+
+def problems(connection: Connection, progress: Progress = no_progress) -> list[str]:
     """List what is wrong with the catalog; [] when it is whole. Reads everything once."""
+    progress(0, PROOFS)
     found = damage(connection) or schema_differences(connection)
     if not found:
         connection.execute("BEGIN")  # one state for all the questions, whoever writes meanwhile
         try:
-            for meaning, sql in INVARIANTS.items():
+            for done, (meaning, sql) in enumerate(INVARIANTS.items(), start=1):
+                progress(done, PROOFS)
                 rows = connection.execute(f"{sql} LIMIT 5").fetchall()
                 found += [f"{meaning}: {', '.join(map(str, rows))}"] if rows else []
         finally:

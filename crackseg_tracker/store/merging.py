@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection
@@ -23,6 +23,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from crackseg_tracker.errors import CatalogWriteError, DamagedCatalogError, InvalidValueError
+from crackseg_tracker.progress import Progress
 from crackseg_tracker.rows import MergeRow
 from crackseg_tracker.settings import Location
 from crackseg_tracker.store import changelog, creation, integrity, pairing, union
@@ -34,8 +35,6 @@ from crackseg_tracker.store.pairing import Pair
 #: A batch is a transaction of at most so many experiments, or points, whichever is reached first.
 BATCH_EXPERIMENTS = 50
 BATCH_POINTS = 100_000
-
-Progress = Callable[[int, int], object]
 
 
 class Options(NamedTuple):

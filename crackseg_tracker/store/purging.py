@@ -11,10 +11,11 @@ removed under the lock. The first puts the experiment beyond restoring, so a pur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from sqlite3 import Connection
 
 from crackseg_tracker import config as configs
+from crackseg_tracker.progress import Progress
 from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.rows import PurgeRow
 from crackseg_tracker.store import changelog, changes, metrics, removal
@@ -38,8 +39,6 @@ OTHER_TABLES = ("metric_writer", "artifact", "experiment_tag", "param", "status_
 
 #: What a transaction may remove; one longer series is removed in one all the same.
 BATCH_POINTS = 50_000
-
-Progress = Callable[[int, int], object]
 
 
 def plan(connection: Connection, trash: Sequence[Trashed], claims: Claims | None) -> list[PurgeRow]:

@@ -75,7 +75,7 @@ def fill(new_tracker: Maker) -> None:
 def run(*arguments: str, code: int = 0, typed: str | None = None) -> Result:
     result = CliRunner().invoke(cli, arguments, input=typed)
     assert result.exit_code == code, result.output + repr(result.exception)
-    assert "Traceback" not in result.output
+    assert "Traceback" not in result.stderr
     return result
 
 
@@ -318,6 +318,26 @@ def test_sweep(own_catalog: Path, new_tracker: Maker) -> None:
     assert ids("list", "--status", "running") == ["dead"]
     assert ids("sweep", "--also", "dead") == ["dead"]
     assert ids("list", "--status", "aborted") == ["dead"]
+
+
+def test_check_names_what_makes_others_refuse_a_catalog(catalog: Path, tmp_path: Path) -> None:
+    path = tmp_path / "hurt.db"
+    run("backup", str(path))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TRIGGER spy AFTER INSERT ON experiment BEGIN SELECT 1; END")
+    at = ("--catalog", str(path))
+    assert "has a trigger 'spy'" in run("list", *at, code=1).stderr
+    found = run("check", *at, code=3)
+    assert found.stderr == f"{path}: 1 problem\n"
+    assert "has a trigger 'spy'" in found.stdout
+    assert "DROP TRIGGER spy" in found.stdout
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TRIGGER spy")
+    assert "no problems" in run("check", *at).stderr
+    path.write_bytes(path.read_bytes()[:5000])
+    assert "damaged" in run("check", *at, code=3).stdout
+    path.write_bytes(b"no database " * 100)
+    assert "is not an SQLite database" in run("check", *at, code=3).stdout
 
 
 def test_check_finds_problems(new_tracker: Maker, tmp_path: Path) -> None:
@@ -635,16 +655,18 @@ def program(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str
 HEAVY = ("sqlalchemy", "sqlmodel", "alembic", "omegaconf", "pandas", "polars", "matplotlib", "numpy", "scipy")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list", "--help"], ["--version"]])
-def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+def test_help_loads_nothing_heavy() -> None:
+    """Of any command: what a shell's user waits for is the interpreter and click."""
+    commands = [name for commands in COMMANDS.values() for name in commands]
     code = (
         "import sys\nfrom crackseg_tracker.cli import cli\n"
-        f"try: cli.main({arguments!r})\nexcept SystemExit: pass\n"
-        f"sys.exit(str([m for m in {(*HEAVY, 'sqlite3')!r} if m in sys.modules] or 0).replace('0', ''))"
+        f"for words in ['--help'], ['--version'], ['completion', 'fish'], *([one, '--help'] for one in {commands}):\n"
+        " try: cli.main(words)\n except SystemExit: pass\n"
+        f"loaded = [m for m in {(*HEAVY, 'sqlite3')!r} if m in sys.modules]\nassert not loaded, loaded"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stderr.strip() == ""
-    assert "sage:" in done.stdout or "version" in done.stdout
+    assert done.stderr == ""
+    assert done.stdout.count("Usage: ") == 1 + len(commands)
 
 
 def completed(line: str) -> list[str]:
@@ -707,13 +729,18 @@ def test_a_pipe_that_closes_is_no_error(catalog: Path) -> None:
     assert process.returncode == 0
 
 
-def terminal(columns: int, *arguments: str, **environment: str) -> str:
+RUN = "from crackseg_tracker.cli import main; main()"
+#: The same, with a progress line for each step that is done, however fast.
+EAGER = f"from crackseg_tracker.cli import asking; asking._REDRAW_EVERY = asking._LINE_EVERY = 0; {RUN}"
+
+
+def terminal(columns: int, *arguments: str, code: str = RUN, **environment: str) -> str:
     """What a terminal of so many columns shows."""
     import pty
 
     leader, follower = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "crackseg_tracker", *arguments],
+        [sys.executable, "-c", code, *arguments],
         stdin=follower,
         stdout=follower,
         stderr=follower,
@@ -750,6 +777,51 @@ def test_a_terminal_of_20_columns_gets_a_line_for_each_value(catalog: Path) -> N
     shown = terminal(20, "best", "val/iou", NO_COLOR="1")
     assert "experiment_id    unet-2\n" in shown
     assert "value            0.750\n" in shown
+
+
+@pytest.fixture
+def long_work(own_catalog: Path, new_tracker: Maker, tmp_path: Path) -> dict[str, list[str]]:
+    """By what is shown meanwhile, the commands that may take long."""
+    for number in range(3):
+        with new_tracker(f"old-{number}") as tracker:
+            (tmp_path / f"{number}.pth").write_bytes(b"weights")
+            tracker.add_artifact("model", "checkpoint", tmp_path / f"{number}.pth")
+    run("delete", "old-0", "--yes")
+    return {
+        "verifying: 1 of 2 artifacts": ["verify", "--experiment", "old-1", "--experiment", "old-2", "--full"],
+        "exporting: 1 of 2 experiments": ["export", str(tmp_path / "part.db"), "--id", "old-*"],
+        "merging: 2 of 2 experiments": ["merge", str(tmp_path / "part.db")],
+        "backing up: 1 of 10 steps": ["backup", str(tmp_path / "copy.db")],
+        "checking: 8 of 9 proofs": ["check"],
+        "purging: 0 of 1 experiments": ["purge", "--yes"],
+    }
+
+
+def test_long_work_draws_one_line_anew_on_a_terminal(long_work: dict[str, list[str]]) -> None:
+    for told, arguments in long_work.items():
+        shown = terminal(80, *arguments, code=EAGER)
+        head, *drawn = shown.split("\r")
+        assert head == ""
+        assert told in map(str.strip, drawn)
+        assert drawn[-2].strip() == "", "the line is taken away"
+        assert drawn[-1] == "" or drawn[-1].endswith("\n")
+        assert not any("\n" in line for line in drawn[:-1])
+        narrow = terminal(20, *arguments, code=EAGER) if arguments[0] in ("verify", "check") else ""
+        assert all(len(line) < 20 for line in narrow.split("\r")[:-1])
+
+
+def test_long_work_tells_a_line_now_and_then_elsewhere(long_work: dict[str, list[str]]) -> None:
+    for told, arguments in long_work.items():
+        command = [sys.executable, "-c", EAGER, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0
+        assert told in done.stderr.splitlines()
+        assert "\r" not in done.stderr
+        assert "ing: " not in done.stdout
+
+
+def test_quick_work_tells_no_progress_elsewhere(catalog: Path) -> None:
+    assert program("check").stderr == f"{catalog}: no problems\n"
 
 
 def test_ctrl_c_is_130(catalog: Path) -> None:
