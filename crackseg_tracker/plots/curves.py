@@ -202,10 +202,10 @@ def draw_curves(
         _finish(panel, rows, metric, log=log, unit=(units or {}).get(metric), step_name=step_name)
     if ax is not None and len(metrics) > 1:
         cast(Any, ax).set_title("")  # the legend tells the metrics apart
-    _explain(figure, panels, labels, looks, ax, rows)
     heading = title if title is not None else labels[0] if len(labels) == 1 else None
     if heading and ax is None:
         cast(Any, figure).suptitle(style.plain(heading, 80), fontsize=11, color=style.INK)
+    _explain(figure, panels, labels, looks, ax, rows)
     return figure
 
 
@@ -333,6 +333,7 @@ def _explain(
     )
     kept: dict[str, Any] = {"handles": handles, "fontsize": 8.5, "frameon": False, "labelcolor": style.INK}
     if ax is None and len(labels) > 1:
-        cast(Any, figure).legend(loc="outside right center", **kept)  # below a title, however long
+        loc = "center" if cast(Any, figure).get_suptitle() else "upper"  # below a title, however long
+        cast(Any, figure).legend(loc=f"outside right {loc}", **kept)
     else:
         panels[0].legend(loc="best", **kept)

@@ -23,7 +23,7 @@ p { margin: .2rem 0 .6rem; color: #555; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .28rem .7rem .28rem 0; border-bottom: 1px solid #e4e4e4;
   max-width: 26rem; overflow-wrap: break-word; }
-th { border-bottom: 1.5px solid #888; font-weight: 600; overflow-wrap: anywhere; min-width: 3.2rem; }
+th { border-bottom: 1.5px solid #888; font-weight: 600; }
 details { margin: .5rem 0; font-size: 12.5px; color: #555; }
 pre { background: #f6f6f6; padding: .6rem .8rem; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
 svg { max-width: 100%; height: auto; }
@@ -31,8 +31,10 @@ svg { max-width: 100%; height: auto; }
 figure { margin: 0; break-inside: avoid; }
 figure img { max-width: 100%; border: 1px solid #ddd; image-rendering: auto; }
 figcaption { font-size: 11.5px; color: #555; overflow-wrap: anywhere; }
+@media screen and (max-width: 50rem) { table { width: max-content; } th, td { max-width: 16rem; } }
 @media print { body { margin: 0; max-width: none; font-size: 11px; } table { font-size: 9.5px; }
-  h2 { break-after: avoid; } tr { break-inside: avoid; } .scroll { overflow: visible; } }
+  h2, h2 + p { break-after: avoid; } tr, svg { break-inside: avoid; } .scroll { overflow: visible; }
+  details:not([open]) { display: none; } }
 """
 # The browser itself then refuses scripts and requests, should anything ever slip through the escaping.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -263,3 +263,8 @@ def test_a_browser_shows_it(catalog: Catalog, tmp_path: Path) -> None:
     )
     assert "<h2>Leaderboard by val/iou</h2>" in done.stdout
     assert done.stdout.rstrip().endswith("</body></html>")
+    printed = tmp_path / "report.pdf"
+    subprocess.run(
+        [*command, f"--print-to-pdf={printed}", (tmp_path / "report.html").as_uri()], capture_output=True, timeout=120
+    )
+    assert printed.read_bytes().startswith(b"%PDF")
