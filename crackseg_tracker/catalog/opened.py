@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from crackseg_tracker import settings
+from crackseg_tracker import settings, values
 from crackseg_tracker.catalog.arguments import suggestion
 from crackseg_tracker.catalog.conditions import experiment_conditions, fields_of, order_terms
 from crackseg_tracker.errors import InvalidValueError, NotFoundError
@@ -121,6 +121,7 @@ class OpenCatalog:
         return metrics
 
     def _experiment_number(self, connection: sqlite3.Connection, experiment_id: str) -> int:
+        values.checked_text(experiment_id, "experiment_id", empty=True)
         found = connection.execute(
             "SELECT id FROM experiment WHERE experiment_id = ? AND deleted_at IS NULL",
             (experiment_id,),

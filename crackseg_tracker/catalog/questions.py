@@ -98,7 +98,6 @@ class Questions(OpenCatalog):
         Raises:
             NotFoundError: Suggests the nearest ids.
         """
-        values.checked_text(experiment_id, "experiment_id")
         with self._reading() as connection:
             number = self._experiment_number(connection, experiment_id)
             only = filtering.EVERYTHING._replace(where=filtering.Sql(" AND e.id = ?", (number,)))
@@ -292,7 +291,6 @@ class Questions(OpenCatalog):
 
     def params(self, experiment_id: str) -> dict[str, ParamValue]:
         """Give the params of an experiment by dotted name: its config's and what it logged."""
-        values.checked_text(experiment_id, "experiment_id")
         with self._reading() as connection:
             return dict(reading.params(connection, self._experiment_number(connection, experiment_id)))
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+from crackseg_tracker import values
 from crackseg_tracker.catalog.arguments import checked_limit, suggestion
 from crackseg_tracker.catalog.opened import OpenCatalog
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, NotFoundError, QueryError
@@ -63,6 +64,8 @@ class Sql(OpenCatalog):
                 raise QueryError(f"it took longer than max_seconds={max_seconds} in: {_shown(query)}") from error
             except (sqlite3.Error, sqlite3.Warning, ValueError, TypeError, OverflowError) as error:
                 raise QueryError(f"{_reason(error, query, bounds)} in: {_shown(query)}") from error
+        if not columns:
+            raise QueryError(f"there is no question in: {_shown(query)}")
         return Result(("step",), _plan(rows)) if explain else Result(columns, rows)
 
     def schema(self, view: str | None = None) -> Result[ColumnRow]:
@@ -74,7 +77,7 @@ class Sql(OpenCatalog):
         Raises:
             NotFoundError: There is no such view; suggests the nearest.
         """
-        if view is not None and view not in CONTRACT:
+        if view is not None and values.checked_text(view, "view", empty=True) not in CONTRACT:
             raise NotFoundError(f"no view {view!r}; {suggestion(view, CONTRACT)}")
         rows = [
             ColumnRow(name, *column)
@@ -100,7 +103,12 @@ def _checked_bounds(rows: int | None, seconds: float | None, value_bytes: int | 
 def _reason(error: Exception, query: str, bounds: asking.Bounds) -> str:
     """Say what is wrong with the query, and the way out where there is one."""
     reason = str(error)
-    if "not authorized" in reason or "prohibited" in reason or "may not be modified" in reason:
+    if (
+        "not authorized" in reason
+        or "authorization denied" in reason
+        or "prohibited" in reason
+        or "may not be modified" in reason
+    ):
         return f"{reason} (a question is one SELECT: it cannot write, attach or set pragmas)"
     if "one statement" in reason:
         return f"{reason} (ask one question at a time)"

@@ -165,7 +165,7 @@ class Upkeep(Questions):
             if text is not None:
                 values.checked_text(text, what)
         with self._database().transaction() as connection:
-            [number] = self._numbers(connection, experiment_id)
+            number = self._experiment_number(connection, experiment_id)
             entries: list[Entry] = []
             if new_id is not None and new_id != experiment_id:
                 trash.check_free(connection, new_id, "choose another, or rename or delete that one")
@@ -190,7 +190,7 @@ class Upkeep(Questions):
         redactor = Redactor()
         redactor.share(database.secrets)
         with database.transaction() as connection:
-            [number] = self._numbers(connection, experiment_id)
+            number = self._experiment_number(connection, experiment_id)
             self._log(connection, number, changelog.change(connection, number, "description", redactor.text(text)))
 
     # Files
