@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, ItemsView, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple, get_origin, get_type_hints
 
 ParamValue = str | int | float | bool | None
@@ -97,6 +98,13 @@ class Params(Mapping[str, ParamValue]):
             texts: dict[str, str] = _scanned(self._encoded)[0]
             self._values = dict(zip(texts, map(self._decode, texts.values()), strict=True))
         return self._values
+
+    @staticmethod
+    def dicts(several: Iterable[Params]) -> list[dict[str, ParamValue]]:
+        """Give the params of many experiments, decoded as one document, which makes each name once."""
+        texts: list[dict[str, str]] = json.loads(f"[{','.join([one._encoded for one in several])}]")
+        decode = cache(param_value)
+        return [dict(zip(one, map(decode, one.values()), strict=True)) for one in texts]
 
     def __reduce__(self) -> tuple[type[Params], tuple[str]]:
         """Pickle and copy what they are made of: the cache is the listing's."""

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 from crackseg_tracker.formatting.text import human_text, number_text
+from crackseg_tracker.rows import Params
 
 Rows = Sequence[Sequence[Any]]
 
@@ -58,13 +59,17 @@ def flattened(columns: Sequence[str], rows: Rows) -> tuple[list[str], list[Seque
 
 def _spread(name: str, column: Sequence[Any], names: list[str], flat: list[Sequence[Any]]) -> None:
     kinds: set[type[Any]] = {kind for kind in set(map(type, column)) if issubclass(kind, Mapping)}
-    keys = dict.fromkeys(chain.from_iterable(value for value in column if type(value) in kinds)) if kinds else {}
+    mappings: list[dict[str, Any]] = []
+    if kinds == {Params}:
+        mappings = Params.dicts(column)
+    elif kinds:
+        mappings = [dict(value.items()) if type(value) in kinds else {} for value in column]
+    keys = dict.fromkeys(chain.from_iterable(mappings))
     if not keys:
         names.append(name)
         flat.append(column)
         return
-    # As dicts, whatever they are, and one after the other: 200,000 params of 10,000 rows take a third of the time.
-    mappings = (dict(value.items()) if type(value) in kinds else {} for value in column)
+    # Row by row: looking for each key in all rows, one key after the other, takes three times as long.
     cells = [mapping.get(key) for mapping in mappings for key in keys]
     for place, key in enumerate(keys):
         _spread(f"{name}.{key}", cells[place :: len(keys)], names, flat)
