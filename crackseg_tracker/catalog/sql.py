@@ -68,8 +68,11 @@ class Sql(OpenCatalog):
             raise QueryError(f"there is no question in: {_shown(query)}")
         return Result(("step",), _plan(rows)) if explain else Result(columns, rows)
 
-    def schema(self, view: str | None = None) -> Result[ColumnRow]:
+    @staticmethod
+    def schema(view: str | None = None) -> Result[ColumnRow]:
         """Describe the views that `sql` is asked over: each column with its type, unit and meaning.
+
+        They are the same in every catalog of this release, so it takes none.
 
         Args:
             view: Of this one only; default: of all.

@@ -29,6 +29,7 @@ def confirm(question: str, what: Result[Any], *, yes: bool) -> None:
     except click.Abort as abort:
         if isinstance(abort.__context__, KeyboardInterrupt):
             raise
+        say("")  # the question has no end of its line yet
         raise click.UsageError(
             "nobody answers: nothing was changed; give --yes to go ahead without a question"
         ) from None

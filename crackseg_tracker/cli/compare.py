@@ -102,7 +102,8 @@ def duplicates_command(catalog: str | None, filters: Filters, output: Output) ->
     """Find completed experiments that are the same in config, code and data."""
     from crackseg_tracker.compare import DuplicateRow
 
-    output.answer(catalog, DuplicateRow._fields, lambda opened: opened.duplicates(**filters(opened)))
+    selection = ("duplicate", "experiment_id", "completed_at", "best_metrics", "ignored_params")
+    output.answer(catalog, DuplicateRow._fields, lambda opened: opened.duplicates(**filters(opened)), selection)
 
 
 @click.command("stats")

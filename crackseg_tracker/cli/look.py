@@ -68,7 +68,10 @@ def list_command(
 def best_command(
     catalog: str | None, metric: str, mode: Any, filters: Filters, limit: int | None, output: Output
 ) -> None:
-    """Rank experiments by their best value of a metric."""
+    """Rank experiments by their best value of a metric.
+
+    Which metrics there are: crackseg-tracker sql "SELECT * FROM metric_names".
+    """
     from crackseg_tracker.rows import BestRow
 
     output.answer(
@@ -274,14 +277,13 @@ def sql_command(catalog: str | None, query: str, params: tuple[str, ...], output
 
 
 @click.command("schema")
-@catalog_option
 @click.argument("view", required=False, shell_complete=completion.views)
 @output_options
-def schema_command(catalog: str | None, view: str | None, output: Output) -> None:
+def schema_command(view: str | None, output: Output) -> None:
     """Describe the views that SQL is asked over, or one of them."""
-    from crackseg_tracker.rows import ColumnRow
+    from crackseg_tracker import Catalog
 
-    output.answer(catalog, ColumnRow._fields, lambda opened: opened.schema(view))
+    output.show(Catalog.schema(view))
 
 
 @click.command("where")

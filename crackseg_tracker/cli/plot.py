@@ -78,7 +78,7 @@ def curves_command(
         points = opened.history(list(metrics), [row.experiment_id for row in rows], points=DRAWN_POINTS)
         known = _metrics(opened)
     data = curve_data(points, smoothing=smoothing, groups=groups, modes=known.modes)
-    _write(draw_curves(data, log=log, units=known.units), path, len(rows))
+    _write(draw_curves(data, log=log, units=known.units), path, len({point.experiment_id for point in points}))
 
 
 @plot_command.command("bars")

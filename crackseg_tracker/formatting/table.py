@@ -12,6 +12,8 @@ from crackseg_tracker.formatting.text import cut, display_width, neutral
 Paint = Callable[[str, str | None], str]
 
 _NARROWEST = 8
+#: What the next command is given: cut last.
+_IDS = ("experiment_id", "artifact_id")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -21,8 +23,8 @@ def as_table(columns: Sequence[str], rows: Rows, width: int | None = None, paint
     Args:
         columns: Names.
         rows: As long as there are columns.
-        width: At most so many cells. Texts are shortened with "…", numbers and times never; where not even that fits,
-            each row becomes a block of lines, a value on each.
+        width: At most so many cells. Texts are shortened with "…", ids last, numbers and times never; where not even
+            that fits, each row becomes a block of lines, a value on each.
         paint: Puts colours around a padded text of a column.
 
     Example:
@@ -39,7 +41,9 @@ def as_table(columns: Sequence[str], rows: Rows, width: int | None = None, paint
         rigid = [number or _are_times(column) for number, column in zip(numeric, cells, strict=True)]
         least = [w if stiff else min(w, _NARROWEST) for w, stiff in zip(widths, rigid, strict=True)]
         least = [max(low, min(f, _NARROWEST)) for low, f in zip(least, full, strict=True)]
-        fitted = _fitted(full, least, width - 2 * (len(columns) - 1))
+        whole_ids = [f if name in _IDS else low for f, low, name in zip(full, least, columns, strict=True)]
+        available = width - 2 * (len(columns) - 1)
+        fitted = _fitted(full, whole_ids, available) or _fitted(full, least, available)
         if fitted is None:
             return _blocks(heads, cells, paint)
         heads = [cut(head, limit) for head, limit in zip(heads, fitted, strict=True)]

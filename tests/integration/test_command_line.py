@@ -199,7 +199,8 @@ def test_test(catalog: Path) -> None:
     assert "seed" in run("test", "val/iou", "unet-1", "seg-1", "--paired-by", "seed", code=1).stderr
 
 
-def test_schema(catalog: Path) -> None:
+def test_schema() -> None:
+    """It takes no catalog: the contract is the same in all."""
     columns = [row[1] for row in lines("schema", "experiment_tags")]
     assert columns == ["experiment_id", "tag", "added_at"]
     assert len(lines("schema")) > 100
@@ -566,7 +567,6 @@ def test_nothing_found(catalog: Path) -> None:
         ["tags"],
         ["changes"],
         ["trash"],
-        ["schema"],
         ["duplicates"],
         ["stats", "iou"],
     ],
@@ -822,6 +822,16 @@ def test_long_work_tells_a_line_now_and_then_elsewhere(long_work: dict[str, list
 
 def test_quick_work_tells_no_progress_elsewhere(catalog: Path) -> None:
     assert program("check").stderr == f"{catalog}: no problems\n"
+
+
+def test_ids_are_cut_last_for_they_are_what_one_types_next(own_catalog: Path, new_tracker: Maker) -> None:
+    long = "20251124-105424-unet-efficientnet-b2-sweep-00017"
+    with new_tracker(long) as tracker:
+        tracker.log_metrics({f"val/iou_of_class_{number}": 0.5 for number in range(9)})
+    [_, *rows] = terminal(100, "list", "--id", "2025*", NO_COLOR="1").splitlines()
+    assert rows[0].startswith(f"{long}  completed  ")
+    assert len(rows[0]) <= 100
+    assert "…" in rows[0]
 
 
 def test_ctrl_c_is_130(catalog: Path) -> None:
