@@ -6,8 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from crackseg_tracker import values
+<<<<<<< HEAD
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, MetricError
 from crackseg_tracker.store import metrics
+=======
+from crackseg_tracker.errors import InvalidTypeError, MetricError
+from crackseg_tracker.store import appending, metrics
+>>>>>>> b18a44a (The hot path in a room of its own, a third faster: one function, folds from memory, rarer polls of a wanted lock)
 
 
 def checked_mapping(value: object, what: str) -> Mapping[Any, Any]:
@@ -52,7 +57,7 @@ def are_series(given: Mapping[Any, Any]) -> bool:
     )
 
 
-def points_of(series: metrics.SeriesWriter, name: str, steps: Any, numbers: Any, times: Any) -> metrics.Points:
+def points_of(series: appending.SeriesWriter, name: str, steps: Any, numbers: Any, times: Any) -> metrics.Points:
     """Check a series: as many steps as values, and as times where some are given (Unix, in seconds)."""
     values.checked_name(name)
     points = metrics.Points(values.steps_of(steps), values.numbers(name, numbers), _offsets_of(series, times))
@@ -66,7 +71,7 @@ def points_of(series: metrics.SeriesWriter, name: str, steps: Any, numbers: Any,
     return points
 
 
-def _offsets_of(series: metrics.SeriesWriter, times: Any) -> list[int]:
+def _offsets_of(series: appending.SeriesWriter, times: Any) -> list[int]:
     moments = [] if times is None else values.numbers("times", times)
     for moment in moments:
         if not -1e11 < moment < 1e11:

@@ -262,8 +262,7 @@ class ExperimentTracker:
             if self._buffer is None:
                 self._recorder.log(given, step)
             else:
-                checked = {values.checked_name(n): values.number(n, v) for n, v in given.items()}
-                self._buffer.log(checked, step)
+                self._buffer.log(given, step)
         except MetricError:
             if not arguments.are_series(given):
                 raise

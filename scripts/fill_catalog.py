@@ -27,7 +27,7 @@ from crackseg_tracker.config import capture
 from crackseg_tracker.environment import Environment, ProcessFacts
 from crackseg_tracker.fingerprint import FileFacts
 from crackseg_tracker.redaction import Redactor
-from crackseg_tracker.store import changes, metrics
+from crackseg_tracker.store import appending, changes, metrics
 from crackseg_tracker.store.database import Database, open_database
 
 SEEDS = 5
@@ -251,7 +251,7 @@ class _Filler:
         """Write the curves; of a running experiment, the last steps one by one, as its training would."""
         if not self.has_curves:
             return 0
-        series = metrics.writer_of(database, self.target.experiment, self.created_ms)
+        series = appending.writer_of(database, self.target.experiment, self.created_ms)
         steps = range(self.size.steps)
         values = {name: self._values(curve) for name, curve in curves(self.size.metrics)}
         if self.message.startswith("FloatingPointError"):

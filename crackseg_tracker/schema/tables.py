@@ -306,7 +306,7 @@ class MetricName(SQLModel, table=True):
 
 
 class MetricWriter(SQLModel, table=True):
-    """Which process may append to ``metric_recent`` for an experiment (see `store.metrics`)."""
+    """Which process may append to ``metric_recent`` for an experiment (see `store.appending`)."""
 
     __tablename__: ClassVar[Any] = "metric_writer"
     __table_args__: ClassVar[Any] = (_STRICT,)

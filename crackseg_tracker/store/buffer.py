@@ -9,11 +9,14 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 from weakref import WeakSet
 
 from crackseg_tracker.store.database import Database
 from crackseg_tracker.store.metric_changes import Call
 from crackseg_tracker.store.recording import Recorder
+from crackseg_tracker.values import checked_name, number
 
 PERIOD_SECONDS = 0.025
 LONGEST_QUEUE = 100_000
@@ -29,6 +32,8 @@ class MetricBuffer:
     def __init__(self, database: Database, recorder: Recorder) -> None:
         self._recorder = recorder
         self._queue: deque[Call] = deque()
+        self._names: set[str] = set()
+        self._offset_ms = recorder.series.offset_ms
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._idle = True
@@ -36,18 +41,29 @@ class MetricBuffer:
         _buffers.add(self)
         database.on_fork(self._after_fork)
 
-    def log(self, values: dict[str, float], step: int | None) -> None:
-        """Queue one call; the values are checked already."""
+    def log(self, values: Mapping[str, Any], step: int | None) -> None:
+        """Queue one call, checked.
+
+        Raises:
+            MetricError: Names the value; nothing of the call is queued.
+        """
+        call = dict(values)  # the caller may change his
+        if not (self._names.issuperset(call) and set(map(type, call.values())) == {float}):
+            call = {checked_name(name): number(name, value) for name, value in call.items()}
+            self._names.update(call)
         if len(self._queue) >= LONGEST_QUEUE:
             self.flush()  # the calls come faster than the thread commits them: from here on they wait
-        self._queue.append((values, step, self._recorder.series.offset_ms()))
+        self._queue.append((call, step, self._offset_ms()))
         if self._idle:
-            self._idle = False
-            if self._thread is None:
-                _flush_when_a_child_ends()
-                self._thread = threading.Thread(target=self._run, name="crackseg-tracker", daemon=True)
-                self._thread.start()
-            self._wake.set()
+            self._rouse()
+
+    def _rouse(self) -> None:
+        self._idle = False
+        if self._thread is None:
+            _flush_when_a_child_ends()
+            self._thread = threading.Thread(target=self._run, name="crackseg-tracker", daemon=True)
+            self._thread.start()
+        self._wake.set()
 
     def flush(self, wait: float = -1) -> None:
         """Record all that was queued before, in one transaction.

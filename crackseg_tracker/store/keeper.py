@@ -57,6 +57,7 @@ class Keeper:
     def _reset(self) -> None:
         self._charges: WeakKeyDictionary[Database, _Charge] = WeakKeyDictionary()
         self._backlogs: list[Backlog] = []
+        self._to_sync: set[Database] = set()
         self._pause = SYNC_SECONDS
         self._wake = threading.Event()
         self._lock = threading.Lock()
@@ -81,6 +82,11 @@ class Keeper:
             self._pause = FIRST_PROBE_SECONDS
         self._wake.set()
 
+    def sync_soon(self, database: Database) -> None:
+        """Sync what was committed off the calling thread: the next checkpoint then finds little left to wait for."""
+        self._to_sync.add(database)
+        self._wake.set()
+
     def settle(self, seconds: float) -> list[int]:
         """Replay what can be replayed within some seconds, in the calling thread (at a close, and at exit).
 
@@ -97,6 +103,8 @@ class Keeper:
             self._wake.wait(self._pause)
             self._wake.clear()
             try:
+                while self._to_sync:
+                    self._to_sync.pop().sync()
                 waiting = self._drain()
                 self._pause = min(self._pause * 1.5, LAST_PROBE_SECONDS) if waiting else SYNC_SECONDS
                 for database, charge in list(self._charges.items()):

@@ -1,52 +1,30 @@
-"""The metrics' write path.
+"""What the metrics' tables take: points, summaries, reports of bests, results of samples; and what rewinds take back.
 
-Points arrive by step (all metrics of one step at once) and are asked for by metric (one curve). Written straight into
-a table clustered by metric, a call of three metrics dirties three pages and one more for the summaries; measured, that
-is 1.9 times a plain insert. So a call appends to ``metric_recent``, clustered by step: one statement, one page, 0.85
-times a plain insert. After at most `FOLD_AFTER` points the rows move on to ``metric_point`` and ``metric_summary``, in
-one transaction. Readers see both at any time (`schema.views`), and a killed process loses nothing.
-
-What makes that right: keys in ``metric_recent`` are all beyond the last step of their series. To know that without
-looking, a process must be the only one that appends to an experiment: it leaves its token in ``metric_writer``, and
-the appending statement does nothing when another process has put its own there since. Whoever finds that, or a step
-that is not beyond the last, or a new name, takes the long way: fold, then write into ``metric_point`` directly.
+Every function works inside the caller's transaction, whichever process that is. The hot path of one call is in
+`store.appending`; what that leaves in ``metric_recent`` moves into curves and summaries here (`fold`).
 
 The statements are text, and nothing of SQLAlchemy is loaded to write to a catalog that exists: that takes 0.3 s off the
 start of each training. Tests hold them equal to what SQLAlchemy compiles from the SQLModel classes.
-
-Roads not taken: a trigger that keeps the summary (1.9x), a multi-row upsert of the summaries (1.9x), a REAL time per
-point (6 bytes more each), a queue (a call that returned would not be on disk).
 """
 
 from __future__ import annotations
 
 import itertools
-import logging
 import operator
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from os import fstat
+from math import nan
 from sqlite3 import Connection
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
 
-from crackseg_tracker.errors import CatalogError, MetricError
 from crackseg_tracker.store import summaries
-from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, now, translated
-from crackseg_tracker.values import assumed_mode, checked_name, checked_step, number
+from crackseg_tracker.store.database import now
+from crackseg_tracker.values import assumed_mode, checked_step
 
-logger = logging.getLogger("crackseg_tracker")
-
-FOLD_AFTER = 512
 # Points of one series in a page of 4 KiB, in a training of hours (25 bytes each). SQLite splits a full page and its two
 # neighbours into four, of which the first stays 7/8 full, for what comes next is further on. When a page, or a half or
 # quarter of one, arrives at a time, the last step first, the room is used: 26 to 27 bytes a point, not 27.5 to 28.
 POINTS_OF_A_PAGE = 164
-# Folding is not worth waiting for: the points are there, and 512 calls later it is tried again.
-FOLD_WAIT_SECONDS = 0.02
-# A statement takes 32,766 parameters; calls of more metrics than this are rare and go the long way.
-WIDEST_CALL = 256
 # Most of what many rows gain over one is had by 32, all of it by 256.
 ROWS_OF_A_STATEMENT = 128
 
@@ -64,16 +42,9 @@ class Points(NamedTuple):
         """Give the points so many steps later."""
         return self._replace(steps=[checked_step(step + by) for step in self.steps]) if by else self
 
-
-@cache
-def _append_sql(count: int) -> str:
-    """Append ``count`` points of one step, if the token is still ours."""
-    values = ", ".join(f"(?{n}, ?{n + 1})" for n in range(5, 5 + 2 * count, 2))
-    return (
-        "INSERT INTO metric_recent (experiment, step, metric, value, offset_ms) "
-        f"SELECT ?1, ?2, column1, column2, ?3 FROM (VALUES {values}) "
-        "WHERE (SELECT token FROM metric_writer WHERE experiment = ?1) = ?4"
-    )
+    def merged(self, other: Points) -> Points:
+        """Give the points of both, by step."""
+        return Points(*zip(*sorted(itertools.chain(zip(*self, strict=True), zip(*other, strict=True))), strict=True))
 
 
 @cache
@@ -86,188 +57,6 @@ def _insert_sql(count: int, overwriting: bool) -> str:
 
 
 _VALUE_AT = "SELECT value FROM metric_point WHERE experiment = ? AND metric = ? AND step = ?"
-
-
-def _fold_after(series: int) -> int:
-    """Tell after how many points of so many series to fold: a simple part of a page of each, if `FOLD_AFTER` allows."""
-    parts = (POINTS_OF_A_PAGE // part * series for part in (1, 2, 4))
-    return next((points for points in parts if points <= FOLD_AFTER), FOLD_AFTER)
-
-
-class SeriesWriter:
-    """Writes the metrics of one experiment; shared by all its trackers in the process."""
-
-    def __init__(self, database: Database, experiment: int, created_ms: int) -> None:
-        self._database = database
-        self._experiment = experiment
-        self._created_ms = created_ms
-        #: name -> [metric, last step], for the series that this process may append to.
-        self._open: dict[str, list[int]] = {}
-        self._unfolded = 0
-        self._fold_after = FOLD_AFTER
-        database.on_fork(self._after_fork)
-
-    def _after_fork(self) -> None:
-        """Know nothing: the parent goes on appending."""
-        self._open = {}
-        self._unfolded = 0
-
-    def offset_ms(self, moment: float | None = None) -> int:
-        """Milliseconds from the creation of the experiment to a moment (Unix time) or to now."""
-        return int((time.time() if moment is None else moment) * 1000) - self._created_ms
-
-    def log(self, values: Mapping[str, Any], step: int | None, offset_ms: int | None = None) -> None:
-        """Record one call: all of it or nothing, committed on return."""
-        if offset_ms is None:
-            offset_ms = int(time.time() * 1000) - self._created_ms
-        with self._database.lock:
-            self._database.raise_fault()
-            try:
-                if not self._appended(values, step, offset_ms):
-                    self._log_the_long_way(values, step, offset_ms)
-            except BaseException:
-                # Ctrl-C may come between a commit and the note of its step; a rolled back transaction opened nothing.
-                self._open = {}
-                raise
-            if self._unfolded >= self._fold_after:
-                self._fold_later_if_busy()
-
-    def _appended(self, values: Mapping[str, Any], step: int | None, offset_ms: int) -> bool:
-        """Take the short way, if it is open to all the metrics of the call: one statement, in autocommit."""
-        series = self._open
-        try:
-            known = [series[name] for name in values]
-        except (KeyError, TypeError):
-            return False
-        if not 0 < len(known) <= WIDEST_CALL:
-            return False
-        last = max([one[1] for one in known]) if step is None else step - 1
-        step = last + 1
-        parameters: list[Any] = [self._experiment, step, offset_ms, self._database.token]
-        for (name, value), one in zip(values.items(), known, strict=True):
-            if one[1] > last:
-                return False
-            parameters.append(one[0])
-            parameters.append(value if type(value) is float else number(name, value))
-        if not self._append(_append_sql(len(known)), parameters):
-            return False
-        for one in known:
-            one[1] = step
-        self._unfolded += len(known)
-        return True
-
-    def _append(self, sql: str, parameters: list[Any]) -> bool:
-        """Run the statement. False when the token is not ours any more, or when the long way has to find the fault."""
-        database = self._database
-        connection = database.connection
-        # At each call, though it is a tenth of the price: once a millisecond let a call get lost with a replaced file.
-        if not fstat(database.watched).st_nlink:
-            database.check_in_place()
-        try:
-            return connection.execute(sql, parameters).rowcount > 0
-        except Exception as error:
-            if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF != 5 or connection.in_transaction:
-                return False
-        with translated(database.path):  # 5: locked by another process, so wait
-            return database.retrying(lambda: connection.execute(sql, parameters), WRITE_WAIT_SECONDS).rowcount > 0
-
-    def _fold_later_if_busy(self) -> None:
-        try:
-            self.fold(FOLD_WAIT_SECONDS)
-        except CatalogError as error:
-            # The call's points are committed all the same.
-            self._unfolded = 0
-            logger.info("points will be folded later: %s", error)
-
-    def _log_the_long_way(self, values: Mapping[str, Any], step: int | None, offset_ms: int) -> None:
-        checked = {checked_name(n): v if type(v) is float else number(n, v) for n, v in values.items()}
-        if not checked:
-            return
-        database = self._database
-        if database.connection.in_transaction:
-            self._write_step(database.connection, checked, step, offset_ms)
-            return
-        with database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
-            self._write_step(connection, checked, step, offset_ms)
-
-    def _write_step(
-        self, connection: Connection, values: Mapping[str, float], step: int | None, offset_ms: int
-    ) -> None:
-        self._adopt(connection)
-        metrics = {name: intern(connection, name) for name in values}
-        if step is None:
-            step = checked_step(_next_step(connection, self._experiment, values))
-        for name, value in values.items():
-            self._write_series(connection, name, metrics[name], Points([step], [value], [offset_ms]))
-
-    def log_calls(self, calls: Iterable[tuple[Mapping[str, float], int | None, int]]) -> None:
-        """Record calls (values, step, offset_ms) in one transaction; one without a step that is left is dropped."""
-        try:
-            with self._database.transaction(wait=WRITE_WAIT_SECONDS):
-                for values, step, offset_ms in calls:
-                    try:
-                        self.log(values, step, offset_ms)
-                    except MetricError as error:
-                        # Only the step after 2^63-1 is found out so late. It must not hold up what follows.
-                        logger.warning("metrics %s were dropped: %s", values, error)
-        except BaseException:
-            self._open = {}
-            raise
-
-    def log_many(self, series: Mapping[str, Points], *, following: bool = False) -> None:
-        """Record whole series in one transaction; a later point of the same step wins.
-
-        Args:
-            series: The points of each metric.
-            following: Count their steps from the one after the last of all these metrics.
-        """
-        database = self._database
-        with database.lock:
-            database.raise_fault()
-            try:
-                with database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
-                    self._adopt(connection)
-                    start = _next_step(connection, self._experiment, series) if following else 0
-                    for name, points in series.items():
-                        if points.steps:
-                            self._write_series(connection, name, intern(connection, name), points.moved(start))
-            except BaseException:
-                self._open = {}
-                raise
-
-    def fold(self, wait: float = WRITE_WAIT_SECONDS) -> None:
-        """Move what was appended into the curves and their summaries."""
-        if self._database.connection.in_transaction:
-            fold(self._database.connection, self._experiment)
-        else:
-            with self._database.transaction(wait=wait) as connection:
-                fold(connection, self._experiment)
-        self._unfolded = 0
-
-    def reopen(self) -> None:
-        """Forget which series are open: the next call of each goes the long way."""
-        self._open = {}
-
-    def _adopt(self, connection: Connection) -> None:
-        """Become the one that appends to this experiment, with nothing left in ``metric_recent``."""
-        fold(connection, self._experiment)
-        self._unfolded = 0
-        token = self._database.token
-        held = connection.execute(
-            "SELECT 1 FROM metric_writer WHERE experiment = ? AND token = ?",
-            (self._experiment, token),
-        ).fetchone()
-        if not held:
-            self._open = {}
-            connection.execute(
-                "INSERT INTO metric_writer VALUES (?, ?) ON CONFLICT DO UPDATE SET token = excluded.token",
-                (self._experiment, token),
-            )
-
-    def _write_series(self, connection: Connection, name: str, metric: int, points: Points) -> None:
-        """Write points of one series into ``metric_point`` and its summary; the series is open then."""
-        self._open[name] = [metric, write_series(connection, self._experiment, metric, points)]
-        self._fold_after = _fold_after(len(self._open))
 
 
 def write_series(connection: Connection, experiment: int, metric: int, points: Points) -> int:
@@ -292,7 +81,7 @@ def write_history(
 ) -> None:
     """Write whole series for whatever process: the one that appends to the experiment has to look again."""
     _take_over(connection, experiment)
-    start = _next_step(connection, experiment, series) if following else 0
+    start = next_step(connection, experiment, series) if following else 0
     for name, points in series.items():
         if points.steps:
             write_series(connection, experiment, intern(connection, name), points.moved(start))
@@ -320,7 +109,7 @@ def write_calls(
         write_series(connection, experiment, metrics[name], Points(steps, numbers, offsets))
 
 
-def _next_step(connection: Connection, experiment: int, names: Iterable[str]) -> int:
+def next_step(connection: Connection, experiment: int, names: Iterable[str]) -> int:
     """One more than the last step of all these metrics; 0 when they have none."""
     return max(summaries.read(connection, experiment, intern(connection, name)).next_step for name in names)
 
@@ -349,22 +138,74 @@ def intern(connection: Connection, name: str) -> int:
     return row[0]
 
 
-def fold(connection: Connection, experiment: int) -> None:
-    """Move an experiment's recent points into its curves and summaries."""
-    metrics = connection.execute(
-        "SELECT DISTINCT metric FROM metric_recent WHERE experiment = ?", (experiment,)
-    ).fetchall()
-    if not metrics:
+_IS_SHARED = (
+    "SELECT EXISTS (SELECT 1 FROM metric_recent WHERE experiment < ?1) "
+    "OR EXISTS (SELECT 1 FROM metric_recent WHERE experiment > ?1)"
+)
+
+
+def fold(connection: Connection, experiment: int, appended: Sequence[Sequence[Any]] = (), token: int = 0) -> None:
+    """Move an experiment's recent points into its curves and summaries.
+
+    Args:
+        connection: In a transaction.
+        experiment: Its number.
+        appended: The parameters of the calls that put them there, where the caller has them all: that saves reading
+            them back, a third of the time.
+        token: What the caller appended with; when it is not in force any more, ``appended`` may be somebody else's.
+    """
+    count, held = connection.execute(
+        "SELECT count(*), (SELECT token FROM metric_writer WHERE experiment = ?1) FROM metric_recent "
+        "WHERE experiment = ?1",
+        (experiment,),
+    ).fetchone()
+    if not count:
         return
-    # Each series as one run, and backwards: that packs its pages (see `POINTS_OF_A_PAGE`).
+    if held == token and count == sum((len(call) - 4) // 2 for call in appended):
+        recent = _series_of(appended)
+    else:
+        recent = _read_recent(connection, experiment)
+    # Backwards, which packs the pages (see `POINTS_OF_A_PAGE`), and in the order of the source, which needs no sorting.
     connection.execute(
         "INSERT INTO metric_point (experiment, metric, step, value, offset_ms) SELECT experiment, metric, step, value, "
-        "offset_ms FROM metric_recent WHERE experiment = ? ORDER BY metric, step DESC",
+        "offset_ms FROM metric_recent WHERE experiment = ? ORDER BY step DESC, metric DESC",
         (experiment,),
     )
-    for (metric,) in metrics:
-        summaries.extend(connection, experiment, metric)
-    connection.execute("DELETE FROM metric_recent WHERE experiment = ?", (experiment,))
+    for metric, points in sorted(recent.items()):
+        summary = summaries.read(connection, experiment, metric)
+        summary = summary.followed_by(summaries.of_points(points.steps, points.values))
+        summaries.write(connection, experiment, metric, summary)
+    (shared,) = connection.execute(_IS_SHARED, (experiment,)).fetchone()
+    if shared:
+        connection.execute("DELETE FROM metric_recent WHERE experiment = ?", (experiment,))
+    else:  # without a condition SQLite drops whole pages, in a tenth of the time
+        connection.execute("DELETE FROM metric_recent")
+
+
+def _series_of(appended: Sequence[Sequence[Any]]) -> dict[int, Points]:
+    """Turn calls (experiment, step, offset_ms, token, then metric and value in turns) into series, column by column."""
+    calls_of: dict[tuple[int, ...], list[Sequence[Any]]] = {}
+    for call in appended:
+        calls_of.setdefault(tuple(call[4::2]), []).append(call)
+    series: dict[int, Points] = {}
+    for metrics, calls in calls_of.items():
+        columns = list(zip(*calls, strict=True))
+        for metric, values in zip(metrics, columns[5::2], strict=True):
+            points = Points(columns[1], values, columns[2])
+            series[metric] = series[metric].merged(points) if metric in series else points
+    return series
+
+
+def _read_recent(connection: Connection, experiment: int) -> dict[int, Points]:
+    rows = connection.execute(
+        "SELECT metric, step, value, offset_ms FROM metric_recent WHERE experiment = ? ORDER BY metric, step",
+        (experiment,),
+    )
+    recent: dict[int, Points] = {}
+    for metric, points in itertools.groupby(rows, operator.itemgetter(0)):
+        _, steps, values, offsets = zip(*points, strict=True)
+        recent[metric] = Points(steps, [nan if value is None else value for value in values], offsets)
+    return recent
 
 
 def fold_leftovers(connection: Connection, limit: int = 2000) -> None:
@@ -497,16 +338,3 @@ def log_samples(
             "ON CONFLICT DO UPDATE SET value = excluded.value",
             (experiment, metrics[metric], step, value, split, name),
         )
-
-
-_writers: WeakValueDictionary[tuple[int, int], SeriesWriter] = WeakValueDictionary()
-
-
-def writer_of(database: Database, experiment: int, created_ms: int) -> SeriesWriter:
-    """Give the process's one writer of an experiment's metrics."""
-    with database.lock:
-        key = (id(database), experiment)
-        writer = _writers.get(key)
-        if writer is None:
-            writer = _writers[key] = SeriesWriter(database, experiment, created_ms)
-        return writer

@@ -76,21 +76,21 @@ _WRITE = (
     + ", ".join(f"{column} = excluded.{column}" for column in (*Summary._fields, "sealed"))
 )
 
-_BEYOND = "FROM metric_point WHERE experiment = ?1 AND metric = ?2 AND step > ?3"
+_POINTS = "FROM metric_point WHERE experiment = ?1 AND metric = ?2"
 # The extremes are looked up by value, and the value is read at that very step: 0.0 and -0.0 compare equal.
 _AT = (
     "ON {0}.experiment = ?1 AND {0}.metric = ?2 AND {0}.step = (SELECT step {1} AND value = {2} ORDER BY step LIMIT 1)"
 )
 _SUM_UP = f"""
 SELECT total, total - finite,
-  CASE WHEN total > finite THEN (SELECT step {_BEYOND} AND (abs(value) < 9e999) IS NOT 1 ORDER BY step LIMIT 1) END,
+  CASE WHEN total > finite THEN (SELECT step {_POINTS} AND (abs(value) < 9e999) IS NOT 1 ORDER BY step LIMIT 1) END,
   first.step, first.value, last.step, last.value, lowest.step, lowest.value, highest.step, highest.value
-FROM (SELECT count(*) AS total {_BEYOND})
-JOIN (SELECT count(*) AS finite, min(value) AS low, max(value) AS high {_BEYOND} AND value > -9e999 AND value < 9e999)
-JOIN (SELECT step, value {_BEYOND} ORDER BY step LIMIT 1) AS first
-JOIN (SELECT step, value {_BEYOND} ORDER BY step DESC LIMIT 1) AS last
-LEFT JOIN metric_point AS lowest {_AT.format("lowest", _BEYOND, "low")}
-LEFT JOIN metric_point AS highest {_AT.format("highest", _BEYOND, "high")}"""
+FROM (SELECT count(*) AS total {_POINTS})
+JOIN (SELECT count(*) AS finite, min(value) AS low, max(value) AS high {_POINTS} AND value > -9e999 AND value < 9e999)
+JOIN (SELECT step, value {_POINTS} ORDER BY step LIMIT 1) AS first
+JOIN (SELECT step, value {_POINTS} ORDER BY step DESC LIMIT 1) AS last
+LEFT JOIN metric_point AS lowest {_AT.format("lowest", _POINTS, "low")}
+LEFT JOIN metric_point AS highest {_AT.format("highest", _POINTS, "high")}"""
 
 
 def of_points(steps: Sequence[int], values: Sequence[float]) -> Summary:
@@ -121,9 +121,9 @@ def of_points(steps: Sequence[int], values: Sequence[float]) -> Summary:
     )
 
 
-def of_file(connection: Connection, experiment: int, metric: int, first: int = 0) -> Summary:
-    """Sum up what ``metric_point`` holds of a series from a step on."""
-    row = connection.execute(_SUM_UP, (experiment, metric, first - 1)).fetchone()
+def of_file(connection: Connection, experiment: int, metric: int) -> Summary:
+    """Sum up what ``metric_point`` holds of a series."""
+    row = connection.execute(_SUM_UP, (experiment, metric)).fetchone()
     return Summary() if row is None else Summary._make(row)
 
 
@@ -136,9 +136,3 @@ def read(connection: Connection, experiment: int, metric: int) -> Summary:
 def write(connection: Connection, experiment: int, metric: int, summary: Summary) -> None:
     """Store the summary, open: the bests of a series enter the index when its experiment ends."""
     connection.execute(_WRITE, (experiment, metric, *summary))
-
-
-def extend(connection: Connection, experiment: int, metric: int) -> None:
-    """Bring a stored summary up to date with the points beyond its last step."""
-    stored = read(connection, experiment, metric)
-    write(connection, experiment, metric, stored.followed_by(of_file(connection, experiment, metric, stored.next_step)))

@@ -70,7 +70,7 @@ def test_random_faults_between_random_calls(
 ) -> None:
     """Promises 3, 4 and 5: whatever fails and heals meanwhile, each call counts once, in order, and is seen at once."""
     monkeypatch.setattr("crackseg_tracker.store.recording.WRITE_WAIT_SECONDS", 0.02)
-    monkeypatch.setattr("crackseg_tracker.store.metrics.WRITE_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr("crackseg_tracker.store.appending.WRITE_WAIT_SECONDS", 0.02)
     tracker = new_tracker(durability=durability)
     faults = Faults(tracker._database)
     curve: dict[int, float] = {}

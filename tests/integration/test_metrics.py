@@ -19,7 +19,7 @@ from asking import ask
 
 from crackseg_tracker import Catalog, ExperimentTracker
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, MetricError
-from crackseg_tracker.store import metrics as store_metrics
+from crackseg_tracker.store import appending
 
 MAX_STEP = 2**63 - 1
 NewTracker = Callable[..., ExperimentTracker]
@@ -504,7 +504,7 @@ def test_samples_overwrite_take_steps_per_split_and_keep_nan(new_tracker: NewTra
 def test_history_of_several_metrics_and_experiments(
     new_tracker: NewTracker, catalog_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_metrics, "FOLD_AFTER", 7)
+    monkeypatch.setattr(appending, "FOLD_AFTER", 7)
     for name in ("b", "a"):
         tracker = new_tracker(name)
         for step in range(10):

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crackseg_tracker import Catalog, ExperimentTracker
+from crackseg_tracker.store import appending
 from crackseg_tracker.store import metrics as store_metrics
 
 NewTracker = Callable[..., ExperimentTracker]
@@ -35,7 +36,7 @@ _settings = settings(
 @pytest.fixture(scope="module", autouse=True)
 def _folds_often() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_metrics, "FOLD_AFTER", FOLD_AFTER)
+        patch.setattr(appending, "FOLD_AFTER", FOLD_AFTER)
         patch.setattr(store_metrics, "ROWS_OF_A_STATEMENT", 3)
         yield
 

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
 
 from crackseg_tracker.schema.tables import MetricPoint, MetricRecent, MetricSummary
-from crackseg_tracker.store.metrics import _append_sql as append_sql  # pyright: ignore[reportPrivateUsage]
+from crackseg_tracker.store.appending import _append_sql as append_sql  # pyright: ignore[reportPrivateUsage]
 from crackseg_tracker.store.metrics import _insert_sql as insert_sql  # pyright: ignore[reportPrivateUsage]
 from crackseg_tracker.store.summaries import _READ as read  # pyright: ignore[reportPrivateUsage]
 from crackseg_tracker.store.summaries import _WRITE as write  # pyright: ignore[reportPrivateUsage]
