@@ -375,7 +375,7 @@ def _primary_code(error: BaseException) -> int:
 
 
 def is_busy(error: BaseException) -> bool:
-    """Tell whether another process holds the lock: SQLITE_BUSY, whatever its extended code (a stale snapshot is one)."""
+    """Tell whether another process holds the lock: SQLITE_BUSY with whatever extended code."""
     return _primary_code(error) == 5
 
 
