@@ -165,10 +165,10 @@ def fold(connection: Connection, experiment: int, appended: Sequence[Sequence[An
         recent = _series_of(appended)
     else:
         recent = _read_recent(connection, experiment)
-    # Backwards, which packs the pages (see `POINTS_OF_A_PAGE`), and in the order of the source, which needs no sorting.
+    # Each series as one run, and backwards: that packs its pages (see `POINTS_OF_A_PAGE`). A single number sorts faster.
     connection.execute(
         "INSERT INTO metric_point (experiment, metric, step, value, offset_ms) SELECT experiment, metric, step, value, "
-        "offset_ms FROM metric_recent WHERE experiment = ? ORDER BY step DESC, metric DESC",
+        "offset_ms FROM metric_recent WHERE experiment = ? ORDER BY (metric << 40) - step",
         (experiment,),
     )
     for metric, points in sorted(recent.items()):

@@ -498,6 +498,57 @@ def test_samples_overwrite_take_steps_per_split_and_keep_nan(new_tracker: NewTra
     assert len(ask(catalog_path, "SELECT * FROM sample_metrics")) == 4
 
 
+# Folding
+
+
+def test_points_that_somebody_else_folded_are_not_folded_again(
+    new_tracker: NewTracker, catalog_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appending, "FOLD_AFTER", 7)
+    tracker = new_tracker()
+    for step in range(20):
+        tracker.log_metrics({"x": step / 2})
+        if step % 4 == 2:
+            new_tracker(f"other-{step}")  # a new experiment folds what it finds, in case its process was killed
+    assert ask(catalog_path, "SELECT step, value FROM metrics ORDER BY step") == [(s, s / 2) for s in range(20)]
+    assert ask(catalog_path, "SELECT count, min_value, max_step FROM metric_summaries") == [(20, 0.0, 19)]
+
+
+_ANOTHER_PROCESS = """
+import sys
+from crackseg_tracker import ExperimentTracker
+tracker = ExperimentTracker(sys.argv[1], "unet-1", catalog=sys.argv[2])
+for value in (100.0, 101.0, 102.0, 103.0):
+    tracker.log_metrics({"x": value})
+"""
+
+
+def test_points_of_another_process_are_not_taken_for_ours(new_tracker: NewTracker, catalog_path: Path) -> None:
+    """It appends as many as we have in memory: the first of its calls goes straight into the curve."""
+    tracker = new_tracker()
+    for value in (0.0, 1.0, 2.0, 3.0):
+        tracker.log_metrics({"x": value})
+    subprocess.run([sys.executable, "-c", _ANOTHER_PROCESS, tracker.experiment_dir, catalog_path], check=True)
+    tracker.log_metrics({"x": 200.0})
+    expected = [0.0, 1.0, 2.0, 3.0, 100.0, 101.0, 102.0, 103.0, 200.0]
+    assert ask(catalog_path, "SELECT value FROM metrics ORDER BY step") == [(value,) for value in expected]
+    assert ask(catalog_path, "SELECT count, max_step, last_value FROM metric_summaries") == [(9, 8, 200.0)]
+
+
+def test_two_shapes_of_calls_are_folded_into_one_curve(
+    new_tracker: NewTracker, catalog_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appending, "FOLD_AFTER", 30)
+    tracker = new_tracker()
+    for step in range(40):
+        tracker.log_metrics({"x": math.nan if step == 7 else -step} if step % 3 else {"y": 1.0, "x": -step}, step)
+    assert ask(catalog_path, "SELECT step, value FROM metrics WHERE metric = 'x' ORDER BY step") == [
+        (step, None if step == 7 else -float(step)) for step in range(40)
+    ]
+    columns = "count, non_finite_count, first_non_finite_step, min_step, max_value"
+    assert ask(catalog_path, f"SELECT {columns} FROM metric_summaries WHERE metric = 'x'") == [(40, 1, 7, 39, 0.0)]
+
+
 # Reading
 
 
