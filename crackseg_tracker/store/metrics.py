@@ -165,7 +165,7 @@ def fold(connection: Connection, experiment: int, appended: Sequence[Sequence[An
         recent = _series_of(appended)
     else:
         recent = _read_recent(connection, experiment)
-    # Each series as one run, and backwards: that packs its pages (`POINTS_OF_A_PAGE`). One number sorts faster than two.
+    # Each series as one run, and backwards: that packs its pages (`POINTS_OF_A_PAGE`). One key sorts faster than two.
     connection.execute(
         "INSERT INTO metric_point (experiment, metric, step, value, offset_ms) SELECT experiment, metric, step, value, "
         "offset_ms FROM metric_recent WHERE experiment = ? ORDER BY (metric << 40) - step",
