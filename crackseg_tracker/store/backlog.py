@@ -18,7 +18,7 @@ from crackseg_tracker.errors import CatalogBusyError
 from crackseg_tracker.store import journal
 from crackseg_tracker.store.attempts import Attempt
 from crackseg_tracker.store.changes import Change
-from crackseg_tracker.store.database import Database
+from crackseg_tracker.store.database import Database, translated
 from crackseg_tracker.store.journal import Journal, JournalFile, JournalMemory
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.replay import Entry, Replay
@@ -66,8 +66,6 @@ class Backlog:
     ) -> None:
         self.database = database
         self.is_open = False
-        #: Another catalog has taken the place of the experiment's: calls go there by way of the journal only.
-        self.is_detached = False
         self.error: Exception | None = None
         self.subject = subject
         self.folder = folder
@@ -161,12 +159,23 @@ class Backlog:
     def _unnoted_drops(self) -> int:
         return sum(r.source.dropped - r.noted for r in self._replays)
 
+    @property
+    def is_detached(self) -> bool:
+        """Whether another catalog has taken the place of the experiment's, where its number means another.
+
+        Calls go there by way of the journal only.
+        """
+        with self.database.lock, translated(self.database.path):
+            look_up = "SELECT id FROM experiment WHERE uid = ?"
+            return self.database.connection.execute(look_up, (self.subject.uid,)).fetchall() != [(self.subject.number,)]
+
     def entries(self) -> list[Entry]:
         """Give what is not in the experiment's own catalog yet, in order."""
         with self._lock:
             found: list[Entry] = []
+            is_detached = self.is_detached
             for replay in self._replays:
-                start = replay.source.start if self.is_detached else replay.position
+                start = replay.source.start if is_detached else replay.position
                 found += map(Entry, journal.records(replay.source, start))
             return found
 
@@ -230,10 +239,8 @@ class Backlog:
             with self.database.lock, self._lock:
                 waiting = [replay for replay in self._replays if not replay.is_done]
                 if not waiting:
-                    number = self.database.rows("SELECT id FROM experiment WHERE uid = ?", (self.subject.uid,))
-                    self.is_detached = number != [(self.subject.number,)]
                     if self.is_detached:
-                        return None  # another catalog is in its place, where the trackers' numbers mean others
+                        return None
                     done, self._replays = self._replays, []
                     self.is_open, self.error, self.database.fault = False, None, None
                     return done

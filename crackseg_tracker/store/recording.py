@@ -284,8 +284,8 @@ class Recorder:
             with database.lock, translated(database.path):
                 yield database.connection
         elif self.backlog.is_open:
-            entries = self.backlog.entries()
             with database.lock, translated(database.path):
+                entries = self.backlog.entries()
                 former = database.former if self.backlog.is_detached else None
                 connection = sketch(former or database.connection, self._experiment)
             try:
