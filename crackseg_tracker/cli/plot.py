@@ -65,7 +65,10 @@ def curves_command(
     group_by: str | None,
     path: str,
 ) -> None:
-    """Draw curves of metrics; with more than eight, the seven best have colours."""
+    """Draw curves of metrics.
+
+    With more than eight, the seven best have colours.
+    """
     from crackseg_tracker import Catalog
     from crackseg_tracker.plots import DRAWN_POINTS, curve_data, draw_curves
 
@@ -104,7 +107,10 @@ def bars_command(
     limit: int | None,
     path: str,
 ) -> None:
-    """Draw a ranking by the best value of a metric as bars, or the means of groups."""
+    """Draw a ranking as bars.
+
+    By the best value of a metric, or the means of groups.
+    """
     from crackseg_tracker import Catalog
     from crackseg_tracker.plots import bar_data, draw_bars, grouped_bar_data
 
