@@ -20,6 +20,7 @@ import sys
 import types
 import uuid
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from crackseg_tracker.errors import ConfigError
@@ -213,7 +214,17 @@ def capture(
         >>> captured.summary, captured.missing
         ({'learning_rate': 0.1}, ('training.seed',))
     """
-    tree = _plain_tree(config, redactor)
+    if config is None:
+        return _nothing(identity_ignores)
+    return _captured(_plain_tree(config, redactor), identity_ignores)
+
+
+@cache
+def _nothing(identity_ignores: tuple[str, ...]) -> CapturedConfig:
+    return _captured({}, identity_ignores)
+
+
+def _captured(tree: dict[str, Any], identity_ignores: tuple[str, ...]) -> CapturedConfig:
     try:
         params = _params(tree)
         text = json.dumps(

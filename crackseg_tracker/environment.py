@@ -114,7 +114,7 @@ def capture(directory: Path | None = None) -> Environment:
 
 
 def process_facts() -> ProcessFacts:
-    """Read what identifies this process; never cached, so it is right in a forked child.
+    """Read what identifies this process, once; a forked child reads its own.
 
     Returns:
         The facts, empty where unknown.
@@ -124,12 +124,17 @@ def process_facts() -> ProcessFacts:
         >>> process_facts().pid == os.getpid()
         True
     """
+    return _process_facts(os.getpid())
+
+
+@functools.cache
+def _process_facts(pid: int) -> ProcessFacts:
     return ProcessFacts(
         hostname=_guarded(_hostname, ""),
         boot_id=_guarded(lambda: _read_text("/proc/sys/kernel/random/boot_id").strip(), ""),
         pid_namespace=_guarded(lambda: str(Path("/proc/self/ns/pid").readlink()), ""),
-        pid=os.getpid(),
-        process_started=_guarded(lambda: process_start(os.getpid()), "") or "",
+        pid=pid,
+        process_started=_guarded(lambda: process_start(pid), "") or "",
         username=_guarded(_username, ""),
         # orig_argv and not argv: argv has lost "-m package" and the interpreter's own options.
         command_line=_guarded(lambda: _storable(shlex.join(sys.orig_argv)), ""),

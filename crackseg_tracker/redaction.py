@@ -11,7 +11,7 @@ since a git diff may be large and its content is not ours.
 import re
 import threading
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from crackseg_tracker.errors import ConfigError
@@ -49,6 +49,7 @@ _NAME_CHARS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345
 # How far back the start of a name is looked for. It bounds the work per match, and only the
 # last words of a name matter.
 _LOOK_BACK: Final = 64
+_LONG: Final = 2000
 
 _ANNOTATION = re.compile(
     r"(?:(?:Optional|list|List|Sequence)\[)?(?:str|bytes|int|float|bool|None|Any|object|SecretStr)\b"
@@ -167,22 +168,11 @@ class Redactor:
             >>> Redactor().text("train.py --hf-token abc lr=0.1 git@github.com:me/repo")
             'train.py --hf-token [redacted] lr=0.1 git@github.com:me/repo'
         """
-        for secret in tuple(self._remembered):
-            text = text.replace(secret, REDACTED)
-        if "://" in text:
-            text = _URL_USER_INFO.sub(_redact_user_info, text)
-        if "PRIVATE KEY" in text:
-            text = _PRIVATE_KEY_BLOCK.sub(rf"\1{REDACTED}", text)
-        text = _redact_pairs(text, _SECRET_PAIR, _ends_in_secret_word)
-        if self._patterns:
-            # Values first: afterwards the names that announce them may be gone.
-            text = _redact_pairs(text, _ANY_PAIR, self._matches_pattern)
-            for pattern in self._patterns:
-                text = pattern.sub(lambda m: REDACTED if m.group() else "", text)
-        return text
+        redact = _redacted if len(text) < _LONG else _redacted_once
+        return redact(text, tuple(self._remembered), self._patterns)
 
     def _matches_pattern(self, name: str) -> bool:
-        return any(pattern.search(name) for pattern in self._patterns)
+        return _is_found(self._patterns, name)
 
     def share(self, remembered: list[str]) -> None:
         """Remember together with others: what one tracker saw in a config, no other may write down.
@@ -203,6 +193,30 @@ class Redactor:
                 # Longest first: a secret may contain another one.
                 self._remembered.append(secret)
                 self._remembered.sort(key=len, reverse=True)
+
+
+def _redacted(text: str, remembered: tuple[str, ...], patterns: tuple[re.Pattern[str], ...]) -> str:
+    for secret in remembered:
+        text = text.replace(secret, REDACTED)
+    if "://" in text:
+        text = _URL_USER_INFO.sub(_redact_user_info, text)
+    if "PRIVATE KEY" in text:
+        text = _PRIVATE_KEY_BLOCK.sub(rf"\1{REDACTED}", text)
+    text = _redact_pairs(text, _SECRET_PAIR, _ends_in_secret_word)
+    if patterns:
+        # Values first: afterwards the names that announce them may be gone.
+        text = _redact_pairs(text, _ANY_PAIR, partial(_is_found, patterns))
+        for pattern in patterns:
+            text = pattern.sub(lambda m: REDACTED if m.group() else "", text)
+    return text
+
+
+#: A process that makes many experiments gives each the same git diff.
+_redacted_once = lru_cache(maxsize=4)(_redacted)
+
+
+def _is_found(patterns: tuple[re.Pattern[str], ...], name: str) -> bool:
+    return any(pattern.search(name) for pattern in patterns)
 
 
 def _compile(pattern: object) -> re.Pattern[str]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from crackseg_tracker.errors import CatalogBusyError
 from crackseg_tracker.store import journal
@@ -79,7 +79,6 @@ class Backlog:
         self._warned_at = float("-inf")
         self._tally = Tally(0, 0, 0)
         database.on_fork(self._after_fork)
-        _backlogs.add(self)
 
     # Filling it
 
@@ -272,18 +271,19 @@ class Backlog:
         self._lock, self._draining = threading.RLock(), threading.Lock()
 
 
-_backlogs: WeakSet[Backlog] = WeakSet()
+_backlogs: WeakValueDictionary[tuple[int, int, str], Backlog] = WeakValueDictionary()
 
 
 def backlog_of(database: Database, subject: Subject, folder: Path, header: Callable[[], dict[str, Any]]) -> Backlog:
     """Give the process's one backlog of an experiment."""
     with database.lock:
-        for backlog in backlogs_of(database):
-            if backlog.subject == subject:
-                return backlog
-        return Backlog(database, subject, folder, header)
+        key = (id(database), subject.number, subject.uid)
+        backlog = _backlogs.get(key)
+        if backlog is None:
+            backlog = _backlogs[key] = Backlog(database, subject, folder, header)
+        return backlog
 
 
 def backlogs_of(database: Database) -> list[Backlog]:
     """Give the process's backlogs of all experiments in a catalog."""
-    return [backlog for backlog in list(_backlogs) if backlog.database is database]
+    return [backlog for backlog in list(_backlogs.values()) if backlog.database is database]

@@ -19,9 +19,10 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MethodType
 from typing import Any
 from urllib.parse import quote
-from weakref import WeakMethod, WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from crackseg_tracker.errors import (
     CatalogBusyError,
@@ -63,7 +64,7 @@ class Database:
         self.lock = threading.RLock()
         #: Who appends to ``metric_recent``: drawn anew in each process.
         self.token = 0
-        self._fork_listeners: list[WeakMethod[Callable[[], None]]] = []
+        self._fork_listeners: WeakKeyDictionary[object, Callable[[Any], None]] = WeakKeyDictionary()
         self.full_sync = False
         #: Whether nobody else can ever open it, and nothing is kept (see `PrivateDatabase`).
         self.private = False
@@ -208,11 +209,10 @@ class Database:
                     raise
             time.sleep(random.uniform(0.5, 1.5) * (PAUSE_SECONDS if waited < PATIENT_SECONDS else PAUSE_SECONDS / 2))
 
-    def on_fork(self, forget: Callable[[], None]) -> None:
+    def on_fork(self, forget: MethodType) -> None:
         """Have a bound method called in a forked child, in which nothing known about the catalog holds any more."""
         with self.lock:
-            self._fork_listeners = [known for known in self._fork_listeners if known() is not None]
-            self._fork_listeners.append(WeakMethod(forget))
+            self._fork_listeners[forget.__self__] = forget.__func__
 
     def sync(self) -> None:
         """Have all that is committed survive a power loss.
@@ -280,9 +280,8 @@ class Database:
             keep_for_ever(self._connection)
         self._connection = None
         self.lock = threading.RLock()  # a thread of the parent may have held the old one
-        for listener in self._fork_listeners:
-            if (forget := listener()) is not None:
-                forget()
+        for listener, forget in list(self._fork_listeners.items()):
+            forget(listener)
 
 
 class PrivateDatabase(Database):

@@ -41,6 +41,8 @@ class _Charge:
 
     def __init__(self, database: Database) -> None:
         self.folders = {database.path.parent}
+        #: Those in which journals are looked for next: not all of them, for a process may have made thousands.
+        self.due: set[Path] = set()
         self.fault: CatalogError | None = None
         self.warned_of_log_at = float("-inf")
         self.synced = 0
@@ -68,7 +70,7 @@ class Keeper:
         with self._lock:
             charge = self._charges.setdefault(database, _Charge(database))
             charge.folders.add(folder)
-            charge.looked_at = float("-inf")
+            charge.due.update((folder, database.path.parent))
             self._wake.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="crackseg-tracker-keeper", daemon=True)
@@ -123,10 +125,13 @@ class Keeper:
         return bool(self._backlogs)
 
     def _tend(self, database: Database, charge: _Charge) -> None:
-        if time.monotonic() - charge.looked_at > OWNERLESS_SECONDS:
-            charge.looked_at = time.monotonic()
-            with suppress(CatalogError):
-                replay.replay_ownerless(database, [folder / journal.FOLDER for folder in sorted(charge.folders)])
+        with self._lock:
+            if time.monotonic() - charge.looked_at > OWNERLESS_SECONDS:
+                charge.looked_at = time.monotonic()
+                charge.due = set(charge.folders)
+            due, charge.due = sorted(charge.due), set()
+        with suppress(CatalogError):
+            replay.replay_ownerless(database, [folder / journal.FOLDER for folder in due])
         if time.monotonic() - charge.synced_at >= SYNC_SECONDS:
             charge.synced_at = time.monotonic()
             for backlog in list(self._backlogs):

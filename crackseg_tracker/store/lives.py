@@ -25,7 +25,11 @@ class OpenAttempt(Protocol):
 
 
 class OpenAttempts:
-    """The open attempts of this process in one catalog. They share one lock, for they live and die together."""
+    """The open attempts of this process in one catalog. They share one lock, for they live and die together.
+
+    It is held until the process ends, not until its last attempt does: making the file anew took each of a thousand
+    experiments in a row a tenth of a millisecond.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -59,12 +63,9 @@ class OpenAttempts:
                 self._open.append(attempt)
 
     def ended(self, attempt: OpenAttempt) -> None:
-        """Forget an attempt whose end is recorded; with the last one goes the lock."""
+        """Forget an attempt whose end is recorded."""
         with self._database.lock:  # another thread may be about to begin one
             self._open = [known for known in self._open if known is not attempt]
-            if not self._open and self._lock is not None:
-                self._lock.release()
-                self._lock = None
 
     def abandon_call(self, deadline: float) -> None:
         """Roll back the call of ours that a signal interrupted: it never returns, and so it promised nothing."""
@@ -80,6 +81,9 @@ class OpenAttempts:
                 if not self._database.private and time.monotonic() < deadline:
                     attempt.end_with_process(status, message)
                 self.ended(attempt)
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
 
     def _after_fork(self) -> None:
         """In a forked child: the attempts are the parent's, and so is the lock."""
