@@ -24,6 +24,8 @@ from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.replay import Entry, Replay
 
 WARN_AGAIN_SECONDS = 60.0
+#: A probe of the keeper waits so long for the lock. With no wait at all, one of 64 writers hardly ever found it free.
+PROBE_SECONDS = 0.1
 #: A lock that is waited for so long is no longer contention, but a fault.
 CONTENTION_SECONDS = 2.0
 
@@ -207,7 +209,7 @@ class Backlog:
             if isinstance(self.error, CatalogBusyError) and self.is_degraded:
                 self._warn()
             self.database.reconnect_if_replaced()
-            with self.database.transaction(wait=0.0):
+            with self.database.transaction(wait=PROBE_SECONDS):
                 pass
             self._replay_the_bulk()
             done = self._replay_the_rest()
