@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from sqlite3 import Connection
 from typing import Any, cast
@@ -38,6 +39,9 @@ INVARIANTS = {
     "s.metric AND r.superseded_at IS NULL AND abs(value) < 9e999 ORDER BY r.id DESC LIMIT 1)",
     "experiments that are purged but not deleted": "SELECT experiment_id FROM experiment WHERE purged_at IS NOT NULL "
     "AND deleted_at IS NULL",
+    "contents that differ from their digest": "SELECT 'config', id FROM config WHERE sha256 <> digest(CAST(text AS "
+    "BLOB)) UNION ALL SELECT 'package_set', id FROM package_set WHERE sha256 <> digest(CAST(packages AS BLOB)) "
+    "UNION ALL SELECT 'git_diff', id FROM git_diff WHERE sha256 <> digest(CAST(text AS BLOB))",
     # The last by number, or by time: a change that was journaled and replayed late keeps its own time.
     "experiments whose status is not their last change": "SELECT e.experiment_id FROM experiment AS e WHERE e.status "
     "<> (SELECT status FROM status_change AS c WHERE c.experiment = e.id ORDER BY c.id DESC LIMIT 1) "
@@ -54,6 +58,7 @@ def problems(connection: Connection, progress: Progress = no_progress) -> list[s
     progress(0, PROOFS)
     found = damage(connection) or schema_differences(connection)
     if not found:
+        connection.create_function("digest", 1, _digest, deterministic=True)
         connection.execute("BEGIN")  # one state for all the questions, whoever writes meanwhile
         try:
             for done, (meaning, sql) in enumerate(INVARIANTS.items(), start=1):
@@ -63,6 +68,10 @@ def problems(connection: Connection, progress: Progress = no_progress) -> list[s
         finally:
             connection.execute("COMMIT")
     return found
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def damage(connection: Connection) -> list[str]:

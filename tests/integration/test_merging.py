@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import itertools
 import math
 import os
@@ -317,7 +318,9 @@ def test_equal_environments_are_one_and_different_packages_are_two(make: Any, tm
     make("B", "b")
     make("C", "c")
     with closing(sqlite3.connect(tmp_path / "C" / "catalog.db")) as connection, connection:
-        connection.execute("UPDATE package_set SET packages = '{\"torch\": \"0.1\"}', sha256 = 'other'")
+        packages = '{"torch": "0.1"}'
+        digest = hashlib.sha256(packages.encode()).hexdigest()
+        connection.execute("UPDATE package_set SET packages = ?, sha256 = ?", (packages, digest))
     with opened(tmp_path, "A") as ours:
         ours.merge(tmp_path / "B" / "catalog.db")
         assert len(tables(ours.path)["environment"]) == 1

@@ -153,3 +153,11 @@ def test_check_finds_a_broken_invariant(altered: Path) -> None:
     differences(altered, "UPDATE experiment SET status = 'failed'")
     with Catalog(altered) as catalog:
         assert any("status" in problem for problem in catalog.check())
+
+
+def test_check_finds_a_changed_content(altered: Path) -> None:
+    """A flipped bit in a text is no damage to SQLite, whose pages have no checksums; the digest tells."""
+    differences(altered, "UPDATE config SET text = replace(text, '{', '[')")
+    with Catalog(altered) as catalog:
+        [problem] = catalog.check()
+    assert problem.startswith("contents that differ from their digest: ('config', 1)")
