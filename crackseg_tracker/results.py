@@ -146,6 +146,28 @@ class Result(Sequence[Row], Generic[Row]):
                 )
         return Result(columns, list(zip(*(known[name] for name in columns), strict=True)))
 
+    def sorted_by(self, *columns: str) -> Result[Row]:
+        """Give the rows in another order: by a column, descending with a minus before its name; several: then by.
+
+        Numbers come before text and missing values (None, NaN) last, either way; equal rows keep their order.
+
+        Raises:
+            NotFoundError: There is no such column; names those that there are.
+
+        Example:
+            >>> rows = [("a", 0.5), ("b", None), ("c", 0.75)]
+            >>> Result(("id", "iou"), rows).sorted_by("-iou").rows
+            (('c', 0.75), ('a', 0.5), ('b', None))
+        """
+        order: Sequence[int] = range(len(self))
+        for column in reversed(columns):
+            values = [value for (value,) in self.select(column.removeprefix("-"))._plain]
+            there = [index for index in order if values[index] is not None and values[index] == values[index]]
+            there.sort(key=lambda index: _place(values[index]), reverse=column.startswith("-"))
+            order = [*there, *(index for index in order if values[index] is None or values[index] != values[index])]
+        rows = [self._plain[index] for index in order]
+        return Result(self._columns, rows, None if self._rows is not None else self._row)
+
     def to_pandas(self) -> pandas.DataFrame:
         """Give the rows as a pandas DataFrame, mappings spread over columns.
 
@@ -210,6 +232,11 @@ class Result(Sequence[Row], Generic[Row]):
         from crackseg_tracker.formatting import as_latex
 
         return as_latex(self.columns, self._plain)
+
+
+def _place(value: Any) -> tuple[bool, Any]:
+    is_number = isinstance(value, (int, float))
+    return not is_number, value if is_number or isinstance(value, str) else str(value)
 
 
 def _counted(count: int, noun: str = "row") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -64,10 +65,22 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     Example:
         >>> suggestion("val/iuo", ["val/iou", "loss"])
         "did you mean 'val/iou'?"
+        >>> suggestion("lr", ["training.seed", "training.lr"])
+        "did you mean 'training.lr'?"
+        >>> suggestion("speed", ["val/iou", "loss"])
+        "there are 2: 'val/iou', 'loss'"
     """
     options = list(known)
-    near = difflib.get_close_matches(word, options, n=3, cutoff=0.5) or options[:5]
-    return f"did you mean {' or '.join(map(repr, near))}?" if near else "there is none yet"
+    last_of = {option: re.split("[./]", option)[-1] for option in options}
+    near = [option for option in options if last_of[option] == word]
+    near = near or difflib.get_close_matches(word, options, n=3, cutoff=0.5)
+    if not near:
+        parts = difflib.get_close_matches(word, set(last_of.values()), n=3, cutoff=0.7)
+        near = [option for option in options if last_of[option] in parts]
+    if near:
+        return f"did you mean {' or '.join(map(repr, near[:3]))}?"
+    more = ", ..." if len(options) > 5 else ""
+    return f"there are {len(options)}: {', '.join(map(repr, options[:5]))}{more}" if options else "there is none yet"
 
 
 def step_range(steps: object) -> tuple[int, int]:

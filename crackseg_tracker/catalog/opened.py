@@ -127,10 +127,20 @@ class OpenCatalog:
             (experiment_id,),
         ).fetchone()
         if found is None:
-            known = reading.column(connection, "SELECT experiment_id FROM experiment WHERE deleted_at IS NULL")
-            raise NotFoundError(f"no experiment {experiment_id!r} in {self.path}; {suggestion(experiment_id, known)}")
+            raise NotFoundError(
+                f"no experiment {experiment_id!r} in {self.path}; {_way_out(connection, experiment_id)}"
+            )
         return found[0]
 
     def _experiment_numbers(self, connection: sqlite3.Connection, experiment_ids: Sequence[str]) -> list[int]:
         known = comparing.numbers(connection, experiment_ids)
         return [known.get(one) or self._experiment_number(connection, one) for one in experiment_ids]
+
+
+def _way_out(connection: sqlite3.Connection, experiment_id: str) -> str:
+    """Say where an experiment that is not there may be."""
+    trashed = "SELECT 1 FROM experiment WHERE experiment_id = ? AND deleted_at IS NOT NULL AND purged_at IS NULL"
+    if connection.execute(trashed, (experiment_id,)).fetchone():
+        return f"it is in the trash: restore({experiment_id!r}) takes it out"
+    known = reading.column(connection, "SELECT experiment_id FROM experiment WHERE deleted_at IS NULL")
+    return suggestion(experiment_id, known)

@@ -29,8 +29,8 @@ class Sql(OpenCatalog):
         query: str,
         params: Sequence[Any] | Mapping[str, Any] = (),
         *,
-        max_rows: int | None = None,
-        max_seconds: float | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
         max_value_bytes: int | None = None,
         explain: bool = False,
     ) -> Result[Any]:
@@ -39,8 +39,8 @@ class Sql(OpenCatalog):
         Args:
             query: One SELECT. Values go in as ``?`` or ``:name``, never into the text.
             params: The values: a sequence for ``?``, a mapping for ``:name``.
-            max_rows: Give the first so many rows and read no further.
-            max_seconds: Stop when it takes longer.
+            timeout: Stop after so many seconds.
+            limit: Give the first so many rows and read no further.
             max_value_bytes: Stop at a text or blob that is longer, stored or made by the query (at least 1000). For
                 SQL of strangers give all three: the clock alone cannot stop one call of a function on huge values.
             explain: Give SQLite's plan instead, a row for each step.
@@ -54,14 +54,14 @@ class Sql(OpenCatalog):
         """
         if not isinstance(query, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidTypeError(f"query {query!r} is a {type(query).__name__}; give a str")
-        bounds = _checked_bounds(max_rows, max_seconds, max_value_bytes)
+        bounds = _checked_bounds(timeout, limit, max_value_bytes)
         with self._reading() as connection:
             try:
                 columns, rows = asking.ask(
                     connection, f"EXPLAIN QUERY PLAN {query}" if explain else query, params, bounds
                 )
             except asking.TimeIsUpError as error:
-                raise QueryError(f"it took longer than max_seconds={max_seconds} in: {_shown(query)}") from error
+                raise QueryError(f"it took longer than timeout={timeout} in: {_shown(query)}") from error
             except (sqlite3.Error, sqlite3.Warning, ValueError, TypeError, OverflowError) as error:
                 raise QueryError(f"{_reason(error, query, bounds)} in: {_shown(query)}") from error
         if not columns:
@@ -91,13 +91,13 @@ class Sql(OpenCatalog):
         return Result(ColumnRow._fields, rows)
 
 
-def _checked_bounds(rows: int | None, seconds: float | None, value_bytes: int | None) -> asking.Bounds:
-    rows, value_bytes = checked_limit(rows, "max_rows"), checked_limit(value_bytes, "max_value_bytes")
+def _checked_bounds(seconds: float | None, rows: int | None, value_bytes: int | None) -> asking.Bounds:
+    rows, value_bytes = checked_limit(rows, "limit"), checked_limit(value_bytes, "max_value_bytes")
     if seconds is not None:
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):  # pyright: ignore
-            raise InvalidTypeError(f"max_seconds {seconds!r} is a {type(seconds).__name__}; give a number")
+            raise InvalidTypeError(f"timeout {seconds!r} is a {type(seconds).__name__}; give a number")
         if not (isfinite(seconds) and seconds > 0):
-            raise InvalidValueError(f"max_seconds is {seconds}; give a number above 0, or None for no bound")
+            raise InvalidValueError(f"timeout is {seconds}; give a number above 0, or None for no bound")
     if value_bytes is not None and value_bytes < SMALLEST_VALUE_BOUND:
         raise InvalidValueError(f"max_value_bytes is {value_bytes}; give at least {SMALLEST_VALUE_BOUND}")
     return asking.Bounds(rows, seconds, value_bytes)

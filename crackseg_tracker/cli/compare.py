@@ -14,6 +14,7 @@ from crackseg_tracker.cli.options import (
     experiment_argument,
     filter_options,
     group_choice,
+    listing_options,
     metric_argument,
     mode_option,
     output_options,
@@ -85,7 +86,7 @@ def diff_command(catalog: str | None, a: str, b: str, part: str | None, patch: b
 @experiment_argument()
 @click.argument("param", shell_complete=completion.params)
 @filter_options()
-@output_options
+@listing_options()
 def ablation_command(catalog: str | None, experiment: str, param: str, filters: Filters, output: Output) -> None:
     """Find the experiments that differ from one in PARAM only."""
     from crackseg_tracker import Catalog
@@ -97,7 +98,7 @@ def ablation_command(catalog: str | None, experiment: str, param: str, filters: 
 @click.command("duplicates")
 @catalog_option
 @filter_options()
-@output_options
+@listing_options()
 def duplicates_command(catalog: str | None, filters: Filters, output: Output) -> None:
     """Find completed experiments that are the same in config, code and data."""
     from crackseg_tracker.compare import DuplicateRow
@@ -120,7 +121,7 @@ def duplicates_command(catalog: str | None, filters: Filters, output: Output) ->
 @mode_option
 @click.option("--confidence", type=float, default=0.95, metavar="0.5..0.999", help="Of the interval. Default: 0.95.")
 @filter_options()
-@output_options
+@listing_options()
 def stats_command(
     catalog: str | None, metric: str, group_by: tuple[str, ...], filters: Filters, output: Output, **options: Any
 ) -> None:
@@ -147,7 +148,7 @@ def stats_command(
 @value_option
 @mode_option
 @filter_options("experiment_id")
-@output_options
+@listing_options()
 def test_command(
     catalog: str | None, metric: str, a: str, b: tuple[str, ...], filters: Filters, output: Output, **options: Any
 ) -> None:

@@ -16,6 +16,7 @@ from crackseg_tracker.cli.options import (
     experiment_argument,
     filter_options,
     limit_options,
+    listing_options,
     metric_argument,
     mode_option,
     offset_option,
@@ -63,11 +64,8 @@ def list_command(
 @metric_argument()
 @mode_option
 @filter_options()
-@limit_options(10)
-@output_options
-def best_command(
-    catalog: str | None, metric: str, mode: Any, filters: Filters, limit: int | None, output: Output
-) -> None:
+@listing_options(10)
+def best_command(catalog: str | None, metric: str, mode: Any, filters: Filters, output: Output) -> None:
     """Rank experiments by their best value of a metric.
 
     Which metrics there are: crackseg-tracker sql "SELECT * FROM metric_names".
@@ -77,7 +75,7 @@ def best_command(
     output.answer(
         catalog,
         BestRow._fields,
-        lambda opened: opened.best(metric, mode, limit or None, **filters(opened)),
+        lambda opened: opened.best(metric, mode, output.asked.stop, **filters(opened)),
         ("experiment_id", "experiment_name", "value", "step", "source", "status"),
     )
 
@@ -107,15 +105,11 @@ def best_command(
     help="Of experiments with all of these tags.",
 )
 @filter_options("tags", "any_tags", "no_tags", "experiment_id")
-@limit_options(None)
-@offset_option
-@output_options
+@listing_options(offset=True)
 def artifacts_command(
     catalog: str | None,
     experiment: tuple[str, ...],
     filters: Filters,
-    limit: int | None,
-    offset: int,
     output: Output,
     **own_filters: tuple[str, ...],
 ) -> None:
@@ -130,7 +124,8 @@ def artifacts_command(
     def question(opened: Catalog) -> Result[ArtifactRow]:
         if experiment:
             own["experiment_id"] = [opened.resolve(one) for one in experiment]
-        return opened.artifacts(**own, **cast(Any, filters(opened)), limit=limit, offset=offset)
+        asked = output.asked
+        return opened.artifacts(**own, **cast(Any, filters(opened)), limit=asked.stop, offset=asked.start)
 
     selection = ("experiment_id", "artifact_id", "artifact_type", "path", "size_bytes", "tags")
     output.answer(catalog, ArtifactRow._fields, question, selection)
@@ -138,7 +133,7 @@ def artifacts_command(
 
 @click.command("tags")
 @catalog_option
-@output_options
+@listing_options()
 def tags_command(catalog: str | None, output: Output) -> None:
     """List tags with how often they are used."""
     from crackseg_tracker.rows import TagRow
@@ -153,7 +148,7 @@ def tags_command(catalog: str | None, output: Output) -> None:
 @click.option("--points", type=click.IntRange(min=1), metavar="N", help="Sum up in N buckets: min, max, mean, last.")
 @click.option("--start", type=click.IntRange(min=0), default=0, metavar="STEP", help="First step.")
 @click.option("--stop", type=click.IntRange(min=0), metavar="STEP", help="The step before which to stop.")
-@output_options
+@listing_options()
 def history_command(
     catalog: str | None,
     experiment: str,
@@ -179,18 +174,15 @@ def history_command(
 @catalog_option
 @metric_argument("metrics", many=True)
 @filter_options()
-@limit_options(10)
-@output_options
-def leaderboard_command(
-    catalog: str | None, metrics: tuple[str, ...], filters: Filters, limit: int | None, output: Output
-) -> None:
+@listing_options(10)
+def leaderboard_command(catalog: str | None, metrics: tuple[str, ...], filters: Filters, output: Output) -> None:
     """Rank experiments by the first METRIC, the others beside it."""
     from crackseg_tracker.rows import LeaderboardRow
 
     output.answer(
         catalog,
         LeaderboardRow._fields,
-        lambda opened: opened.leaderboard(list(metrics), limit or None, **filters(opened)),
+        lambda opened: opened.leaderboard(list(metrics), output.asked.stop, **filters(opened)),
         ("rank", "experiment_id", "experiment_name", *(f"values.{metric}" for metric in metrics), "status"),
     )
 
@@ -198,7 +190,7 @@ def leaderboard_command(
 @click.command("whence")
 @catalog_option
 @click.argument("file", shell_complete=completion.files)
-@output_options
+@listing_options()
 def whence_command(catalog: str | None, file: str, output: Output) -> None:
     """Tell which experiments made FILE, a path or a sha256, by its content."""
     from crackseg_tracker.rows import WhenceRow
@@ -217,14 +209,12 @@ def whence_command(catalog: str | None, file: str, output: Output) -> None:
     type=click.Choice(["tag", "description", "name", "id", "artifact", "experiment", "status"]),
     help="Of one kind.",
 )
-@limit_options(None)
-@output_options
+@listing_options()
 def changes_command(
     catalog: str | None,
     since: str | None,
     experiment: str | None,
     subject: tuple[str, ...],
-    limit: int | None,
     output: Output,
 ) -> None:
     """List who changed what, newest first."""
@@ -237,7 +227,7 @@ def changes_command(
         lambda opened: opened.changes(
             None if since is None else moment(since),
             None if experiment is None else opened.resolve(experiment),
-            limit,
+            output.asked.stop,
             subject=list(subject) or None,
         ),
         ("changed_at", "experiment_id", "subject", "action", "item", "before", "after", "username"),
@@ -246,7 +236,7 @@ def changes_command(
 
 @click.command("trash")
 @catalog_option
-@output_options
+@listing_options()
 def trash_command(catalog: str | None, output: Output) -> None:
     """List what is in the trash, last deleted first."""
     from crackseg_tracker.rows import TrashRow
@@ -259,8 +249,8 @@ def trash_command(catalog: str | None, output: Output) -> None:
 @catalog_option
 @click.argument("query")
 @click.argument("params", nargs=-1)
-@click.option("--limit", "max_rows", type=click.IntRange(min=0), metavar="N", help="Read at most so many rows.")
-@click.option("--timeout", "max_seconds", type=float, metavar="SECONDS", help="Stop when it takes longer.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Read at most so many rows.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Stop when it takes longer.")
 @click.option("--explain", is_flag=True, help="Show SQLite's plan instead.")
 @output_options
 def sql_command(catalog: str | None, query: str, params: tuple[str, ...], output: Output, **bounds: Any) -> None:

@@ -86,6 +86,34 @@ artifact_id_option = click.option(
 )
 
 
+def listing_options(limit: int | None = None, *, offset: bool = False) -> Callable[[Command], Command]:
+    """Give a command that lists ``--sort`` and ``--limit`` beside the `output_options`, all in ``output``.
+
+    Args:
+        limit: How many rows there are by default; None is all.
+        offset: Give it ``--offset`` too.
+    """
+
+    def decorate(command: Command) -> Command:
+        @output_options
+        @click.option(
+            "--sort", multiple=True, metavar="COLUMN", help="By a column; -value: descending. Again: then by."
+        )
+        @limit_options(limit)
+        @wraps(command)
+        def listing(
+            *args: Any, output: Output, sort: tuple[str, ...], limit: int | None, offset: int = 0, **kwargs: Any
+        ) -> Any:
+            arranged = output._replace(sort=sort, limit=limit or (None if default else limit), offset=offset)
+            return command(*args, output=arranged, **kwargs)
+
+        decorated: Any = offset_option(listing) if offset else listing
+        return cast("Command", decorated)
+
+    default = limit
+    return decorate
+
+
 def output_options(command: Command) -> Command:
     """Give a command ``--format`` and ``--columns``, as the one argument ``output``."""
 

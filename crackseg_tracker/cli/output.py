@@ -24,11 +24,19 @@ class Output(NamedTuple):
 
     format: str | None
     columns: tuple[str, ...] = ()
+    sort: tuple[str, ...] = ()
+    limit: int | None = None
+    offset: int = 0
 
     @property
     def chosen_format(self) -> str:
         """The format that counts."""
         return self.format or ("table" if on_terminal() else "tsv")
+
+    @property
+    def asked(self) -> slice:
+        """Which rows of its own order a question is asked for: all, when they are sorted here."""
+        return slice(0, None) if self.sort else slice(self.offset, self.limit)
 
     def show(self, result: Result[Any], selection: Sequence[str] = ()) -> None:
         """Print an answer.
@@ -37,6 +45,9 @@ class Output(NamedTuple):
             result: The answer.
             selection: The columns that a table has when nobody chose any: what fits a terminal.
         """
+        if self.sort:
+            result = result.sorted_by(*self.sort)[self.offset :]
+        result = result[: self.limit]
         kind = self.chosen_format
         chosen = self.columns or (tuple(selection) if kind == "table" else ())
         if chosen and chosen != ("all",):

@@ -31,9 +31,9 @@ class MetricBuffer:
 
     def __init__(self, database: Database, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._queue: deque[Call] = deque()
+        #: Calls, each with its moment (Unix time).
+        self._queue: deque[tuple[dict[str, float], int | None, float]] = deque()
         self._names: set[str] = set()
-        self._offset_ms = recorder.series.offset_ms
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._idle = True
@@ -48,12 +48,16 @@ class MetricBuffer:
             MetricError: Names the value; nothing of the call is queued.
         """
         call = dict(values)  # the caller may change his
-        if not (self._names.issuperset(call) and set(map(type, call.values())) == {float}):
+        is_checked = self._names.issuperset(call)
+        for value in call.values():
+            if type(value) is not float:
+                is_checked = False
+        if not is_checked:
             call = {checked_name(name): number(name, value) for name, value in call.items()}
             self._names.update(call)
         if len(self._queue) >= LONGEST_QUEUE:
             self.flush()  # the calls come faster than the thread commits them: from here on they wait
-        self._queue.append((call, step, self._offset_ms()))
+        self._queue.append((call, step, time.time()))
         if self._idle:
             self._rouse()
 
@@ -77,7 +81,8 @@ class MetricBuffer:
             queue = self._queue
             if not queue:
                 return
-            batch = [queue[i] for i in range(len(queue))]
+            offset_ms = self._recorder.series.offset_ms
+            batch: list[Call] = [(*queue[i][:2], offset_ms(queue[i][2])) for i in range(len(queue))]
             self._recorder.log_calls(batch)
             for _ in batch:
                 queue.popleft()

@@ -25,17 +25,18 @@ class Series(NamedTuple):
 
 def points(connection: Connection, series: Series, first: int, last: int) -> list[tuple[str, str, int, float]]:
     """Read the points from one step to another, both included, in order of steps."""
-    key = (*series, first, last)
+    experiment_id, metric, key = series.experiment_id, series.metric, (series.experiment, series.number, first, last)
     condition = "WHERE experiment = ? AND metric = ? AND step BETWEEN ? AND ? ORDER BY step"
     with one_state(connection):
-        found = connection.execute(f"SELECT ?, ?, step, value FROM metric_point {condition}", key).fetchall()
-        found += connection.execute(f"SELECT ?, ?, step, value FROM metric_recent {condition}", key).fetchall()
+        found = connection.execute(f"SELECT step, value FROM metric_point {condition}", key).fetchall()
+        found += connection.execute(f"SELECT step, value FROM metric_recent {condition}", key).fetchall()
         has_nan = connection.execute(
-            "SELECT non_finite_count > 0 FROM _summary WHERE experiment = ? AND metric = ?", series[2:]
+            "SELECT non_finite_count > 0 FROM _summary WHERE experiment = ? AND metric = ?", key[:2]
         ).fetchone()
+    # The names come in here: out of SQLite each row would bring a copy of both, which takes as long as all the rest.
     if has_nan and has_nan[0]:
-        found = [row if row[3] is not None else (*row[:3], nan) for row in found]
-    return found
+        return [(experiment_id, metric, step, nan if value is None else value) for step, value in found]
+    return [(experiment_id, metric, step, value) for step, value in found]
 
 
 _RANGE = "WHERE experiment = ?1 AND metric = ?2 AND step BETWEEN ?3 AND ?4"

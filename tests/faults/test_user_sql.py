@@ -66,7 +66,7 @@ def test_what_would_never_end_ends(new_tracker: NewTracker, catalog_path: Path, 
     with new_tracker() as tracker, Catalog(catalog_path) as catalog:
         begun = time.monotonic()
         with pytest.raises(TrackerError):
-            catalog.sql(sql, max_seconds=0.2)
+            catalog.sql(sql, timeout=0.2)
         assert time.monotonic() - begun < 10
         tracker.log_metrics({"x": 1.0})
         assert not tracker.metadata.degraded

@@ -24,6 +24,7 @@ from click.testing import CliRunner, Result
 
 from crackseg_tracker import Catalog, ExperimentTracker
 from crackseg_tracker.cli import COMMANDS, cli
+from crackseg_tracker.store.integrity import PROOFS
 
 Maker = Callable[..., ExperimentTracker]
 HOSTILE = "\x1b[31mred\x07"
@@ -489,7 +490,10 @@ def test_plot_keeps_a_file_that_exists(catalog: Path, tmp_path: Path) -> None:
     run("plot", "timeline", "-o", str(path), "--force")
     assert path.read_bytes().startswith(b"\x89PNG")
     assert ".pdf" in run("plot", "timeline", "-o", str(tmp_path / "plot.gif"), code=2).stderr
-    assert "did you mean" in run("plot", "scatter", "lrr", "val/iou", "-o", str(tmp_path / "a.png"), code=2).stderr
+    assert (
+        "did you mean 'training.lr'"
+        in run("plot", "scatter", "lrr", "val/iou", "-o", str(tmp_path / "a.png"), code=2).stderr
+    )
     assert "No such file" in run("plot", "timeline", "-o", str(tmp_path / "none" / "a.png"), code=1).stderr
 
 
@@ -604,6 +608,33 @@ def test_every_format_of_every_answer(catalog: Path, command: str, tmp_path: Pat
             assert len({len(row) for row in rows}) == 1
         elif kind == "tsv":
             assert len({line.count("\t") for line in given.stdout.splitlines()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "column", "first"),
+    [
+        (["best", "val/iou"], "value", "unet-1"),
+        (["leaderboard", "val/iou"], "-experiment_id", "unet-2"),
+        (["artifacts"], "-experiment_id", "unet-2"),
+        (["artifacts", "--offset", "1"], "-experiment_id", "unet-1"),
+        (["tags"], "-tag", "paper"),
+        (["history", "unet-1", "loss"], "-step", "2"),
+        (["changes"], "-item", "paper"),
+        (["trash"], "experiment_id", None),
+        (["stats", "val/iou", "--group-by", "model"], "-mean", None),
+        (["duplicates"], "experiment_id", None),
+        (["ablation", "unet-1", "training.lr"], "-params.training.lr", None),
+        (["whence", "seg-1/best.pth"], "path", None),
+    ],
+)
+def test_every_command_that_lists_sorts_and_cuts_off(
+    catalog: Path, command: list[str], column: str, first: str | None
+) -> None:
+    whole = lines(*command, "--sort", column)
+    cut = lines(*command, "--sort", column, "--limit", "1")
+    assert cut == whole[:1]
+    assert first is None or first in cut[0]
+    assert "no column" in run(*command, "--sort", "colour", code=1).stderr
 
 
 def test_every_command_is_among_those_that_are_tried() -> None:
@@ -899,8 +930,8 @@ def long_work(own_catalog: Path, new_tracker: Maker, tmp_path: Path) -> dict[str
         "verifying: 1 of 2 artifacts": ["verify", "--experiment", "old-1", "--experiment", "old-2", "--full"],
         "exporting: 1 of 2 experiments": ["export", str(tmp_path / "part.db"), "--id", "old-*"],
         "merging: 2 of 2 experiments": ["merge", str(tmp_path / "part.db")],
-        "backing up: 1 of 10 steps": ["backup", str(tmp_path / "copy.db")],
-        "checking: 8 of 9 proofs": ["check"],
+        f"backing up: 1 of {PROOFS + 1} steps": ["backup", str(tmp_path / "copy.db")],
+        f"checking: {PROOFS - 1} of {PROOFS} proofs": ["check"],
         "purging: 0 of 1 experiments": ["purge", "--yes"],
     }
 

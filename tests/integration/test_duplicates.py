@@ -212,9 +212,11 @@ def test_an_upgrade_tells_the_identities_of_older_experiments(new_tracker: Maker
     catalog_path.write_bytes(gzip.decompress(golden.read_bytes()))
     with closing(sqlite3.connect(catalog_path)) as connection, connection:
         connection.execute("UPDATE experiment SET environment = NULL WHERE experiment_id = 'resumed'")
+        config = capture(CONFIG, Redactor())
         connection.execute(
-            "UPDATE config SET text = ? WHERE id = (SELECT config FROM experiment WHERE experiment_id = 'resumed')",
-            (capture(CONFIG, Redactor()).text,),
+            "UPDATE config SET text = ?, sha256 = ? "
+            "WHERE id = (SELECT config FROM experiment WHERE experiment_id = 'resumed')",
+            (config.text, config.sha256),
         )
     with pytest.raises(DuplicateExperimentError, match="already trained: resumed"):
         new_tracker("new", config=AGAIN, on_duplicate="error")

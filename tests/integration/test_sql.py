@@ -65,21 +65,21 @@ def test_json_and_the_schema_can_be_asked(filled_catalog: Catalog) -> None:
 
 def test_the_first_rows_only(filled_catalog: Catalog) -> None:
     query = "SELECT experiment_number FROM experiments ORDER BY 1"
-    assert filled_catalog.sql(query, max_rows=2).rows == ((1,), (2,))
-    assert len(filled_catalog.sql(query, max_rows=2**62)) == 60
-    none = filled_catalog.sql(query, max_rows=0)
+    assert filled_catalog.sql(query, limit=2).rows == ((1,), (2,))
+    assert len(filled_catalog.sql(query, limit=2**62)) == 60
+    none = filled_catalog.sql(query, limit=0)
     assert (none.columns, none.rows) == (("experiment_number",), ())
     counting = "WITH RECURSIVE t(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM t) SELECT x FROM t"
-    assert len(filled_catalog.sql(counting, max_rows=1000)) == 1000  # the rest is never computed
+    assert len(filled_catalog.sql(counting, limit=1000)) == 1000  # the rest is never computed
 
 
 @pytest.mark.parametrize("query", [ENDLESS, "SELECT count(*) FROM metrics, metrics, metrics, metrics"])
 def test_an_endless_query_is_stopped(filled_catalog: Catalog, query: str) -> None:
     begun = time.monotonic()
-    with pytest.raises(QueryError, match=r"longer than max_seconds=0\.2"):
-        filled_catalog.sql(query, max_seconds=0.2)
+    with pytest.raises(QueryError, match=r"longer than timeout=0\.2"):
+        filled_catalog.sql(query, timeout=0.2)
     assert time.monotonic() - begun < 5
-    assert len(filled_catalog.sql("SELECT 1", max_seconds=60)) == 1
+    assert len(filled_catalog.sql("SELECT 1", timeout=60)) == 1
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,12 @@ def test_the_views_work_within_the_smallest_bound(filled_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bound", "error"),
     [
-        ({"max_rows": -1}, InvalidValueError),
-        ({"max_rows": 1.5}, InvalidTypeError),
-        ({"max_seconds": 0}, InvalidValueError),
-        ({"max_seconds": float("nan")}, InvalidValueError),
-        ({"max_seconds": "1"}, InvalidTypeError),
-        ({"max_seconds": True}, InvalidTypeError),
+        ({"limit": -1}, InvalidValueError),
+        ({"limit": 1.5}, InvalidTypeError),
+        ({"timeout": 0}, InvalidValueError),
+        ({"timeout": float("nan")}, InvalidValueError),
+        ({"timeout": "1"}, InvalidTypeError),
+        ({"timeout": True}, InvalidTypeError),
         ({"max_value_bytes": 10}, InvalidValueError),
         ({"max_value_bytes": "1 MB"}, InvalidTypeError),
     ],
@@ -134,7 +134,7 @@ def test_threads_ask_at_once(filled_catalog: Catalog) -> None:
 
     def ask() -> None:
         asked = "SELECT count(*) FROM metric_bests"
-        found.extend(filled_catalog.sql(asked, max_seconds=60)[0][0] for _ in range(20))
+        found.extend(filled_catalog.sql(asked, timeout=60)[0][0] for _ in range(20))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
@@ -194,7 +194,7 @@ def test_what_a_signal_handler_raises_comes_through(filled_catalog: Catalog) -> 
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(Enough):
-            filled_catalog.sql(ENDLESS, max_seconds=60)
+            filled_catalog.sql(ENDLESS, timeout=60)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -339,6 +339,16 @@ def test_files_of_a_new_experiment_in_the_same_folder_stay(new_tracker: Maker, c
     assert (old.experiment_dir / "best.pth").read_bytes() == b"weights"
 
 
+def test_who_asks_for_what_is_in_the_trash_is_told(new_tracker: Maker, catalog_path: Path) -> None:
+    new_tracker("a")
+    with Catalog(catalog_path) as catalog:
+        catalog.delete("a")
+        with pytest.raises(NotFoundError, match=r"it is in the trash: restore\('a'\)"):
+            catalog.params("a")
+        catalog.restore("a")
+        assert catalog.params("a") == {}
+
+
 # Corrections
 
 

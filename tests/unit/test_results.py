@@ -105,6 +105,21 @@ def test_columns_are_chosen(result: Result[Any]) -> None:
         empty.select("worst")
 
 
+def test_rows_are_sorted_by_columns() -> None:
+    rows = [("a", 2, {"x": 1.0}), ("b", None, {}), ("c", 10, {"x": 2.0}), ("d", math.nan, {"x": 1.0}), ("e", "z", {})]
+    result = Result(("id", "value", "best"), rows)
+
+    def order(*columns: str) -> str:
+        return "".join(row[0] for row in result.sorted_by(*columns))
+
+    assert order("value") == "acebd", "numbers, then text, then what is missing"
+    assert order("-value") == "ecabd"
+    assert order("-best.x", "-id") == "cdaeb"
+    assert order() == "abcde"
+    with pytest.raises(NotFoundError, match="no column 'vlaue'; there are id, value, best"):
+        result.sorted_by("vlaue")
+
+
 def test_a_result_cannot_be_changed() -> None:
     result = Result(PointRow._fields, [("a", "iou", 0, 0.5), ("a", "iou", 1, 0.6)], PointRow._make)
     assert result[1:].rows == (PointRow("a", "iou", 1, 0.6),)
