@@ -24,14 +24,15 @@ Hold = Callable[[], Any]
 
 
 @pytest.fixture
-def syncs(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """When the log was synced."""
+def syncs(monkeypatch: pytest.MonkeyPatch, catalog_path: Path) -> list[float]:
+    """When the log of this test's catalog was synced: those of earlier tests are open in the process too."""
     times: list[float] = []
     sync = Database.sync
 
     def counted(self: Database) -> None:
         sync(self)
-        times.append(time.monotonic())
+        if self.path == catalog_path:
+            times.append(time.monotonic())
 
     monkeypatch.setattr(Database, "sync", counted)
     return times
