@@ -105,14 +105,22 @@ class Keeper:
             self._wake.wait(self._pause)
             self._wake.clear()
             try:
-                while self._to_sync:
-                    self._to_sync.pop().sync()
+                self._sync_what_is_due()
                 waiting = self._drain()
                 self._pause = min(self._pause * 1.5, LAST_PROBE_SECONDS) if waiting else SYNC_SECONDS
-                for database, charge in list(self._charges.items()):
+                with self._lock:
+                    charges = list(self._charges.items())
+                for database, charge in charges:
                     self._tend(database, charge)
             except Exception:
                 logger.warning("upkeep failed; trying again", exc_info=True)
+
+    def _sync_what_is_due(self) -> None:
+        """Sync each catalog once: a training in a tight loop asks again before its sync is done."""
+        for database in list(self._to_sync):
+            self._to_sync.discard(database)
+            with suppress(CatalogError):  # `_tend` syncs too, and says what is wrong
+                database.sync()
 
     def _drain(self) -> bool:
         """Replay what is journaled; tell whether some of it has to wait."""

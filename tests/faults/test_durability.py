@@ -15,6 +15,7 @@ import pytest
 from faults.test_crash import _strace_or_skip as strace_or_skip
 
 from crackseg_tracker import ExperimentTracker
+from crackseg_tracker.errors import CatalogWriteError
 from crackseg_tracker.store import holders, keeper
 from crackseg_tracker.store.database import Database
 
@@ -59,6 +60,27 @@ def test_nothing_new_is_not_synced(new_tracker: NewTracker, syncs: list[float], 
     done = len(syncs)
     time.sleep(2 * keeper.SYNC_SECONDS + 0.5)
     assert len(syncs) <= done + 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_training_that_asks_for_one_sync_after_the_other_holds_up_no_replay(
+    new_tracker: NewTracker, hold_lock: Hold, eventually: Eventually, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """Promise 2: in a tight loop metrics are folded more often than a slow disk can sync."""
+
+    def slow(self: Database) -> None:
+        keeper.keeper.sync_soon(self)  # as the training does meanwhile
+        if fails:
+            raise CatalogWriteError("the disk fails")
+
+    tracker = new_tracker()
+    monkeypatch.setattr(Database, "sync", slow)
+    keeper.keeper.sync_soon(tracker._database)
+    holder = hold_lock()
+    tracker.log_metrics({"x": 1.0})
+    assert tracker.metadata.journaled > 0
+    holder.let_go()
+    eventually(lambda: tracker.metadata.journaled == 0)
 
 
 @pytest.mark.parametrize("end", ["complete_experiment", "abort_experiment", "fail_experiment"])
