@@ -27,7 +27,7 @@ from sqlite3 import Connection
 from typing import Any
 from weakref import WeakValueDictionary
 
-from crackseg_tracker.errors import CatalogError, MetricError
+from crackseg_tracker.errors import CatalogError, CatalogWriteError, MetricError
 from crackseg_tracker.store import metrics
 from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, is_busy, translated
 from crackseg_tracker.store.keeper import keeper
@@ -150,10 +150,6 @@ class SeriesWriter:
         return cursor.rowcount > 0
 
     def _fold_later_if_busy(self) -> None:
-        connection = self._database.connection
-        if connection.in_transaction:
-            self._fold(connection)
-            return
         try:
             with self._database.transaction(wait=FOLD_WAIT_SECONDS) as connection:
                 self._fold(connection)
@@ -170,14 +166,9 @@ class SeriesWriter:
 
     def _log_the_long_way(self, values: Mapping[str, Any], step: int | None, offset_ms: int) -> None:
         checked = {checked_name(n): v if type(v) is float else number(n, v) for n, v in values.items()}
-        if not checked:
-            return
-        database = self._database
-        if database.connection.in_transaction:
-            self._write_step(database.connection, checked, step, offset_ms)
-            return
-        with database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
-            self._write_step(connection, checked, step, offset_ms)
+        if checked:
+            with self._database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
+                self._write_step(connection, checked, step, offset_ms)
 
     def _write_step(
         self, connection: Connection, values: Mapping[str, float], step: int | None, offset_ms: int
@@ -191,17 +182,30 @@ class SeriesWriter:
 
     def log_calls(self, calls: Iterable[tuple[Mapping[str, float], int | None, int]]) -> None:
         """Record calls (values, step, offset_ms) in one transaction; one without a step that is left is dropped."""
-        try:
-            with self._database.transaction(wait=WRITE_WAIT_SECONDS):
-                for values, step, offset_ms in calls:
-                    try:
-                        self.log(values, step, offset_ms)
-                    except MetricError as error:
-                        # Only the step after 2^63-1 is found out so late. It must not hold up what follows.
-                        logger.warning("metrics %s were dropped: %s", values, error)
-        except BaseException:
-            self._forget()
-            raise
+        database = self._database
+        with database.lock:
+            database.raise_fault()
+            try:
+                with database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
+                    for call in calls:
+                        self._log_within(connection, *call)
+            except BaseException:
+                self._forget()
+                raise
+
+    def _log_within(
+        self, connection: Connection, values: Mapping[str, float], step: int | None, offset_ms: int
+    ) -> None:
+        if values and not self._append(values, step, offset_ms):
+            if not connection.in_transaction:  # else this call would be committed, and those before it not
+                raise CatalogWriteError(f"{self._database.path} cannot be written (rolled back amid a write); check the disk")
+            try:
+                self._write_step(connection, values, step, offset_ms)
+            except MetricError as error:
+                # Only the step after 2^63-1 is found out so late. It must not hold up what follows.
+                logger.warning("metrics %s were dropped: %s", values, error)
+        if self._unfolded >= self._fold_after * self._patience:
+            self._fold(connection)
 
     def log_many(self, series: Mapping[str, Points], *, following: bool = False) -> None:
         """Record whole series in one transaction; a later point of the same step wins.

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asking import ask
@@ -241,6 +242,45 @@ tracker.complete_experiment()
 known = tracker.metadata
 print("end", known.journaled, known.dropped, known.status)
 """
+
+
+class _FailingOnce:
+    """A connection whose disk fails once amid a transaction, which SQLite then rolls back by itself."""
+
+    def __init__(self, connection: sqlite3.Connection, good: int) -> None:
+        self._connection = connection
+        self._good = good
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        if self._connection.in_transaction and "INTO metric_recent" in sql:
+            self._good -= 1
+            if self._good == 0:
+                self._connection.execute("ROLLBACK")
+                error = sqlite3.OperationalError("disk I/O error")
+                error.sqlite_errorcode = 10
+                raise error
+        return self._connection.execute(sql, *parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def test_a_batch_that_sqlite_rolls_back_is_journaled_whole(
+    new_tracker: NewTracker, catalog_path: Path, eventually: Eventually
+) -> None:
+    """Promise 4: none of its calls is committed by itself and journaled too."""
+    tracker = new_tracker(durability="buffered")
+    tracker.log_metrics({"x": 0.0})
+    tracker.save()
+    database: Any = tracker._database
+    connection = database.connection
+    database._connection = _FailingOnce(connection, good=10)
+    for value in range(1, 21):
+        tracker.log_metrics({"x": float(value)})
+    tracker.save()
+    database._connection = connection
+    eventually(lambda: tracker.metadata.journaled == 0)
+    assert ask(catalog_path, "SELECT step, value FROM metrics ORDER BY 1") == [(i, float(i)) for i in range(21)]
 
 
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
