@@ -3,7 +3,7 @@
 Points arrive by step (all metrics of one step at once) and are asked for by metric (one curve). Written straight into
 a table clustered by metric, a call of three metrics dirties three pages and one more for the summaries; measured, that
 is 1.9 times a plain insert. So a call appends to ``metric_recent``, clustered by step: one statement, one page, 0.85
-times a plain insert. After at most `FOLD_AFTER` points the rows move on to ``metric_point`` and ``metric_summary``, in
+times a plain insert. After some `FOLD_AFTER` points the rows move on to ``metric_point`` and ``metric_summary``, in
 one transaction. Readers see both at any time (`schema.views`), and a killed process loses nothing.
 
 What makes that right: keys in ``metric_recent`` are all beyond the last step of their series. To know that without
@@ -39,7 +39,7 @@ logger = logging.getLogger("crackseg_tracker")
 FOLD_AFTER = 512
 # Where other processes want the lock too, so many times as many are folded at once: that takes it for less time in all.
 CROWDED = 4
-# Folding is not worth waiting for: the points are there, and 512 calls later it is tried again.
+# Folding is not worth waiting for: the points are there, and some hundred calls later it is tried again.
 FOLD_WAIT_SECONDS = 0.02
 # A statement takes 32,766 parameters; calls of more metrics than this are rare and go the long way.
 WIDEST_CALL = 256
@@ -198,7 +198,7 @@ class SeriesWriter:
     ) -> None:
         if values and not self._append(values, step, offset_ms):
             if not connection.in_transaction:  # else this call would be committed, and those before it not
-                raise CatalogWriteError(f"{self._database.path} cannot be written (rolled back amid a write); check the disk")
+                raise CatalogWriteError(f"{self._database.path} cannot be written (SQLite rolled back); check the disk")
             try:
                 self._write_step(connection, values, step, offset_ms)
             except MetricError as error:
