@@ -62,7 +62,7 @@ class Keeper:
         self._to_sync: set[Database] = set()
         self._pause = SYNC_SECONDS
         self._wake = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may come in the middle, and journals too
         self._thread: threading.Thread | None = None
 
     def look_after(self, database: Database, folder: Path) -> None:

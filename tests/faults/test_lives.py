@@ -174,6 +174,32 @@ def test_buffered_metrics_survive_sigterm(tmp_path: Path, catalog_path: Path) ->
     assert end_of(catalog_path) == ("aborted", "SIGTERM")
 
 
+def test_sigterm_while_the_keeper_is_told_of_a_backlog(tmp_path: Path, catalog_path: Path) -> None:
+    """Promise 7: the end of another experiment is journaled amid that, and waits for nothing."""
+    rest = """
+from crackseg_tracker.store.keeper import keeper
+import sqlite3
+class Backlogs(list):
+    def append(self, backlog):
+        super().append(backlog)
+        os.kill(os.getpid(), signal.SIGTERM)
+other = ExperimentTracker(folder + "-2", "other", catalog=catalog)
+other.start_experiment()
+keeper._backlogs = Backlogs()
+holder = sqlite3.connect(catalog, isolation_level=None)
+holder.execute("BEGIN IMMEDIATE")
+threading.Timer(20, os._exit, [1]).start()
+tracker.log_metrics({"loss": 0.25})
+"""
+    assert run(tmp_path, catalog_path, rest).returncode == -signal.SIGTERM
+    ExperimentTracker(tmp_path / "later", "later", catalog=catalog_path).start_experiment()
+    deadline = time.monotonic() + PATIENCE
+    ends = "SELECT status FROM experiments WHERE experiment_id <> 'later'"
+    while ask(catalog_path, ends) != [("aborted",), ("aborted",)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("round_", range(5))
 def test_sigterm_in_the_middle_of_calls(tmp_path: Path, catalog_path: Path, round_: int) -> None:
     """Promises 1 and 7: at whatever moment the signal comes, acknowledged calls are there and the end is recorded."""
