@@ -20,6 +20,8 @@ def literal(text: str) -> str:
         >>> literal("val/iou"), literal("it's"), literal("a\x1b")
         ("'val/iou'", "'it''s'", "'a' || char(27)")
     """
+    if len(text) > 100 and not text.isprintable():  # char() takes 127 arguments, and || as a row 1,000 parts
+        return f"CAST(X'{text.encode().hex()}' AS TEXT)"
     parts: list[str] = []
     for is_printable, characters in groupby(text, str.isprintable):
         part = "".join(characters)

@@ -132,6 +132,19 @@ def test_the_sql_beneath_each_table_gives_the_table(catalog: Catalog, new_tracke
             assert section.sql.replace("\n", "").isprintable()
 
 
+@pytest.mark.parametrize("name", ["\n" * 200, "a\u3000" * 600, "\0" * 101])
+def test_names_of_many_characters_that_cannot_be_shown(
+    new_tracker: Maker, catalog_path: Path, tmp_path: Path, name: str
+) -> None:
+    for number in range(2):
+        tracker = new_tracker(f"{name}{number}", experiment_dir=tmp_path / str(number), config={"x": number})
+        tracker.log_metrics({name: number})
+    with Catalog(catalog_path) as opened:
+        for section in collect(opened, name).sections:
+            assert opened.sql(section.sql) == section.table
+            assert section.table or not section.title.startswith("Leaderboard")
+
+
 SHELL = shutil.which("sqlite3")
 
 
