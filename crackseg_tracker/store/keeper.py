@@ -61,7 +61,9 @@ class Keeper:
         self._backlogs: list[Backlog] = []
         self._to_sync: set[Database] = set()
         self._pause = SYNC_SECONDS
-        self._wake = threading.Event()
+        #: Free when there is something to do. A signal's handler may free it amid that, which hangs with an Event.
+        self._asleep = threading.Lock()
+        self._asleep.acquire()
         self._lock = threading.RLock()  # a signal's handler may come in the middle, and journals too
         self._thread: threading.Thread | None = None
 
@@ -71,7 +73,7 @@ class Keeper:
             charge = self._charges.setdefault(database, _Charge(database))
             charge.folders.add(folder)
             charge.due.update((folder, database.path.parent))
-            self._wake.set()
+            self._wake()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="crackseg-tracker-keeper", daemon=True)
                 self._thread.start()
@@ -82,12 +84,12 @@ class Keeper:
             if backlog not in self._backlogs:
                 self._backlogs.append(backlog)
             self._pause = FIRST_PROBE_SECONDS
-        self._wake.set()
+        self._wake()
 
     def sync_soon(self, database: Database) -> None:
         """Sync what was committed off the calling thread: the next checkpoint then finds little left to wait for."""
         self._to_sync.add(database)
-        self._wake.set()
+        self._wake()
 
     def settle(self, seconds: float) -> list[int]:
         """Replay what can be replayed within some seconds, in the calling thread (at a close, and at exit).
@@ -100,10 +102,13 @@ class Keeper:
             time.sleep(FIRST_PROBE_SECONDS)
         return [count for backlog in list(self._backlogs) if (count := backlog.in_memory())]
 
+    def _wake(self) -> None:
+        with suppress(RuntimeError):  # it is awake
+            self._asleep.release()
+
     def _run(self) -> None:
         while True:
-            self._wake.wait(self._pause)
-            self._wake.clear()
+            self._asleep.acquire(timeout=self._pause)
             try:
                 self._sync_what_is_due()
                 waiting = self._drain()

@@ -200,6 +200,22 @@ tracker.log_metrics({"loss": 0.25})
         time.sleep(0.05)
 
 
+def test_the_keeper_may_be_woken_in_the_middle_of_being_woken(tmp_path: Path, catalog_path: Path) -> None:
+    """Promise 7: a signal's handler comes at any line of the call that asks for a sync, and journals."""
+    rest = """
+from crackseg_tracker.store.keeper import keeper
+def handler(*_):
+    keeper.take(tracker._recorder.backlog)
+    return handler
+threading.Timer(20, os._exit, [1]).start()
+sys.settrace(handler)
+keeper.sync_soon(tracker._database)
+sys.settrace(None)
+os._exit(0)
+"""
+    assert run(tmp_path, catalog_path, rest).returncode == 0
+
+
 @pytest.mark.parametrize("round_", range(5))
 def test_sigterm_in_the_middle_of_calls(tmp_path: Path, catalog_path: Path, round_: int) -> None:
     """Promises 1 and 7: at whatever moment the signal comes, acknowledged calls are there and the end is recorded."""
