@@ -288,4 +288,6 @@ def backlog_of(database: Database, subject: Subject, folder: Path, header: Calla
 
 def backlogs_of(database: Database) -> list[Backlog]:
     """Give the process's backlogs of all experiments in a catalog."""
-    return [backlog for backlog in list(_backlogs.values()) if backlog.database is database]
+    # Not `values()`, which fails when another thread makes a backlog amid it.
+    found = (reference() for reference in _backlogs.valuerefs())
+    return [backlog for backlog in found if backlog is not None and backlog.database is database]

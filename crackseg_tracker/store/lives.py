@@ -7,7 +7,6 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 from crackseg_tracker.errors import CatalogBusyError
 from crackseg_tracker.store.database import Database
@@ -93,7 +92,7 @@ class OpenAttempts:
         self._open = []
 
 
-_all: WeakKeyDictionary[Database, OpenAttempts] = WeakKeyDictionary()
+_all: dict[Database, OpenAttempts] = {}
 
 
 def own_attempts(database: Database) -> OpenAttempts:

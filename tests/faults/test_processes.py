@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import signal
@@ -20,6 +21,7 @@ from soak import children
 
 from crackseg_tracker import Catalog, ExperimentTracker
 from crackseg_tracker.errors import MetricError
+from crackseg_tracker.store.backlog import Subject, backlog_of, backlogs_of
 
 NewTracker = Callable[..., ExperimentTracker]
 PROCESSES = 8
@@ -170,6 +172,29 @@ sys.exit(len(failures))
 
 
 @needs_fork
+def test_a_fault_while_other_threads_make_trackers(new_tracker: NewTracker, tmp_path: Path) -> None:
+    """Promise 8: the backlogs of a catalog are listed while others come and go."""
+    database = new_tracker()._database
+    deadline = time.monotonic() + 1
+
+    def make() -> None:
+        for number in itertools.count():
+            if time.monotonic() > deadline:
+                return
+            _made = [backlog_of(database, Subject(50 * number + i, "", 0), tmp_path, dict) for i in range(50)]
+
+    maker = threading.Thread(target=make)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        maker.start()
+        while maker.is_alive():
+            backlogs_of(database)
+    finally:
+        sys.setswitchinterval(interval)
+        maker.join()
+
+
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @pytest.mark.parametrize("durability", ["normal", "full", "buffered"])
 def test_fork_while_logging(new_tracker: NewTracker, catalog_path: Path, durability: str) -> None:
