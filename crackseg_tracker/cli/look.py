@@ -75,7 +75,7 @@ def best_command(catalog: str | None, metric: str, mode: Any, filters: Filters, 
     output.answer(
         catalog,
         BestRow._fields,
-        lambda opened: opened.best(metric, mode, output.asked.stop, **filters(opened)),
+        lambda opened: opened.best(metric, mode, output.asked[0], **filters(opened)),
         ("experiment_id", "experiment_name", "value", "step", "source", "status"),
     )
 
@@ -124,8 +124,8 @@ def artifacts_command(
     def question(opened: Catalog) -> Result[ArtifactRow]:
         if experiment:
             own["experiment_id"] = [opened.resolve(one) for one in experiment]
-        asked = output.asked
-        return opened.artifacts(**own, **cast(Any, filters(opened)), limit=asked.stop, offset=asked.start)
+        limit, offset = output.asked
+        return opened.artifacts(**own, **cast(Any, filters(opened)), limit=limit, offset=offset)
 
     selection = ("experiment_id", "artifact_id", "artifact_type", "path", "size_bytes", "tags")
     output.answer(catalog, ArtifactRow._fields, question, selection)
@@ -182,7 +182,7 @@ def leaderboard_command(catalog: str | None, metrics: tuple[str, ...], filters: 
     output.answer(
         catalog,
         LeaderboardRow._fields,
-        lambda opened: opened.leaderboard(list(metrics), output.asked.stop, **filters(opened)),
+        lambda opened: opened.leaderboard(list(metrics), output.asked[0], **filters(opened)),
         ("rank", "experiment_id", "experiment_name", *(f"values.{metric}" for metric in metrics), "status"),
     )
 
@@ -227,7 +227,7 @@ def changes_command(
         lambda opened: opened.changes(
             None if since is None else moment(since),
             None if experiment is None else opened.resolve(experiment),
-            output.asked.stop,
+            output.asked[0],
             subject=list(subject) or None,
         ),
         ("changed_at", "experiment_id", "subject", "action", "item", "before", "after", "username"),

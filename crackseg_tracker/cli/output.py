@@ -34,9 +34,9 @@ class Output(NamedTuple):
         return self.format or ("table" if on_terminal() else "tsv")
 
     @property
-    def asked(self) -> slice:
-        """Which rows of its own order a question is asked for: all, when they are sorted here."""
-        return slice(0, None) if self.sort else slice(self.offset, self.limit)
+    def asked(self) -> tuple[int | None, int]:
+        """The limit and the offset that a question is asked with: none, when its rows are sorted here."""
+        return (None, 0) if self.sort else (self.limit, self.offset)
 
     def show(self, result: Result[Any], selection: Sequence[str] = ()) -> None:
         """Print an answer.
