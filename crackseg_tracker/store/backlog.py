@@ -26,6 +26,7 @@ from crackseg_tracker.store.replay import Entry, Replay
 WARN_AGAIN_SECONDS = 60.0
 #: A probe of the keeper waits so long for the lock. With no wait at all, one of 64 writers hardly ever found it free.
 PROBE_SECONDS = 0.1
+GIVE_WAY_SECONDS = 0.05
 #: A lock that is waited for so long is no longer contention, but a fault.
 CONTENTION_SECONDS = 2.0
 
@@ -75,9 +76,10 @@ class Backlog:
         self._folders = [database.path.parent / journal.FOLDER, folder / journal.FOLDER]
         self._lock = threading.RLock()  # a signal's handler may come in the middle of a call, and ends the attempt
         self._draining = threading.Lock()
+        self._closed = threading.Event()
         self._replays: list[Replay] = []
         self._begun: list[Attempt] = []
-        self._opened_at = 0.0
+        self._moved_at = 0.0
         self._warned_at = float("-inf")
         self._tally = Tally(0, 0, 0)
         database.on_fork(self._after_fork)
@@ -89,7 +91,8 @@ class Backlog:
         with self._lock:
             if self.is_open:
                 return
-            self.is_open, self.error, self._opened_at = True, error, time.monotonic()
+            self.is_open, self.error, self._moved_at = True, error, time.monotonic()
+            self._closed.clear()
         if not isinstance(error, CatalogBusyError):
             self._warn()
         keeper.take(self)
@@ -113,6 +116,15 @@ class Backlog:
                 attempt.journaled = True
                 self._begun.append(attempt)
         return True
+
+    def give_way(self) -> None:
+        """Wait a moment for the replay, where others only want the lock too.
+
+        Calls that come faster than they are replayed would keep a crowd of writers journaling for ever: of 64 that began
+        at once and logged every 5 ms, each of which the catalog can take, none came back to it.
+        """
+        if isinstance(self.error, CatalogBusyError) and not self.is_degraded:
+            self._closed.wait(GIVE_WAY_SECONDS)
 
     def _put(self, content: Any, synced: bool) -> None:
         while True:
@@ -149,7 +161,7 @@ class Backlog:
     def is_degraded(self) -> bool:
         """Whether it is more than many processes that want the lock at once."""
         contention = isinstance(self.error, CatalogBusyError)
-        return self.is_open and not (contention and time.monotonic() - self._opened_at < CONTENTION_SECONDS)
+        return self.is_open and not (contention and time.monotonic() - self._moved_at < CONTENTION_SECONDS)
 
     @property
     def tally(self) -> Tally:
@@ -244,6 +256,7 @@ class Backlog:
                         return None
                     done, self._replays = self._replays, []
                     self.is_open, self.error, self.database.fault = False, None, None
+                    self._closed.set()
                     return done
                 self._step(waiting[0])
             time.sleep(0.001)
@@ -251,6 +264,7 @@ class Backlog:
     def _step(self, replay: Replay) -> None:
         before = replay.applied, replay.dropped, replay.noted
         replay.step(self.database)
+        self._moved_at = time.monotonic()
         with self._lock:
             self._count(replay, before)
 

@@ -223,6 +223,7 @@ class Recorder:
             elif self._strict and self.backlog.error is not None:
                 raise self.backlog.error
             if self.backlog.append(self._known_attempt(), given(), synced=synced or self._synced):
+                self.backlog.give_way()
                 if synced:  # and with the end in a journal all that went to the catalog before it
                     with suppress(CatalogError):
                         self._database.sync()
