@@ -120,8 +120,8 @@ class Backlog:
     def give_way(self) -> None:
         """Wait a moment for the replay, where others only want the lock too.
 
-        Calls that come faster than they are replayed would keep a crowd of writers journaling for ever: of 64 that began
-        at once and logged every 5 ms, each of which the catalog can take, none came back to it.
+        Calls that come faster than they are replayed would keep a crowd of writers journaling for ever: of 64 that
+        began at once and logged every 5 ms, which the catalog can take, none came back to it.
         """
         if isinstance(self.error, CatalogBusyError) and not self.is_degraded:
             self._closed.wait(GIVE_WAY_SECONDS)
