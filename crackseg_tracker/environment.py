@@ -113,6 +113,7 @@ def capture(directory: Path | None = None) -> Environment:
     )
 
 
+@functools.cache
 def process_facts() -> ProcessFacts:
     """Read what identifies this process, once; a forked child reads its own.
 
@@ -124,11 +125,7 @@ def process_facts() -> ProcessFacts:
         >>> process_facts().pid == os.getpid()
         True
     """
-    return _process_facts(os.getpid())
-
-
-@functools.cache
-def _process_facts(pid: int) -> ProcessFacts:
+    pid = os.getpid()
     return ProcessFacts(
         hostname=_guarded(_hostname, ""),
         boot_id=_guarded(lambda: _read_text("/proc/sys/kernel/random/boot_id").strip(), ""),
@@ -140,6 +137,9 @@ def _process_facts(pid: int) -> ProcessFacts:
         command_line=_guarded(lambda: _storable(shlex.join(sys.orig_argv)), ""),
     )
 
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=process_facts.cache_clear)
 
 _captured: dict[str, Environment] = {}
 

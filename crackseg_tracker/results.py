@@ -149,7 +149,8 @@ class Result(Sequence[Row], Generic[Row]):
     def sorted_by(self, *columns: str) -> Result[Row]:
         """Give the rows in another order: by a column, descending with a minus before its name; several: then by.
 
-        Numbers come before text and missing values (None, NaN) last, either way; equal rows keep their order.
+        Numbers come before text (descending after it) and missing values (None, NaN) last either way; equal rows keep
+        their order.
 
         Raises:
             NotFoundError: There is no such column; names those that there are.

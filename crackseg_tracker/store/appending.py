@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterable, Mapping
 from functools import cache
 from os import fstat
-from sqlite3 import Connection
+from sqlite3 import Connection, DatabaseError
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -154,7 +154,7 @@ class SeriesWriter:
             with self._database.transaction(wait=FOLD_WAIT_SECONDS) as connection:
                 self._fold(connection)
             keeper.sync_soon(self._database)
-        except CatalogError as error:
+        except (CatalogError, DatabaseError) as error:
             # The call's points are committed all the same.
             self._unfolded = 0
             logger.info("points will be folded later: %s", error)

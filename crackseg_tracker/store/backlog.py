@@ -18,7 +18,7 @@ from crackseg_tracker.errors import CatalogBusyError
 from crackseg_tracker.store import journal
 from crackseg_tracker.store.attempts import Attempt
 from crackseg_tracker.store.changes import Change
-from crackseg_tracker.store.database import Database, translated
+from crackseg_tracker.store.database import Database, living, translated
 from crackseg_tracker.store.journal import Journal, JournalFile, JournalMemory
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.replay import Entry, Replay
@@ -184,7 +184,7 @@ class Backlog:
 
     def entries(self) -> list[Entry]:
         """Give what is not in the experiment's own catalog yet, in order."""
-        with self._lock:
+        with self.database.lock, self._lock:  # in the order in which a replay takes them
             found: list[Entry] = []
             is_detached = self.is_detached
             for replay in self._replays:
@@ -209,13 +209,18 @@ class Backlog:
 
     # Emptying it
 
-    def drain(self) -> bool:
+    def drain(self, deadline: float | None = None) -> bool:
         """Replay what is here. True when it is empty, and the next call goes to the catalog.
+
+        Args:
+            deadline: The moment of the monotonic clock at which to leave the rest for later.
 
         Raises:
             CatalogError: The catalog takes no writes yet.
         """
-        with self._draining:
+        if not self._draining.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
+            return False
+        try:
             if not self.is_open:
                 return True
             if isinstance(self.error, CatalogBusyError) and self.is_degraded:
@@ -223,8 +228,8 @@ class Backlog:
             self.database.reconnect_if_replaced()
             with self.database.transaction(wait=PROBE_SECONDS):
                 pass
-            self._replay_the_bulk()
-            done = self._replay_the_rest()
+            self._replay_the_bulk(deadline)
+            done = self._replay_the_rest(deadline)
             if done is None:
                 return False
             if done:
@@ -232,23 +237,29 @@ class Backlog:
             for replay in done:
                 replay.source.discard()
             return True
+        finally:
+            self._draining.release()
 
     def let_drain(self, seconds: float) -> None:
         """Let a replay that is under way come to its end."""
         if self._draining.acquire(timeout=seconds):
             self._draining.release()
 
-    def _replay_the_bulk(self) -> None:
+    def _replay_the_bulk(self, deadline: float | None) -> None:
         """Replay what is here at this moment, while calls go on appending."""
         for replay in list(self._replays):
             end = replay.source.end
-            while replay.position < end:
+            while replay.position < end and not _is_past(deadline):
                 self._step(replay)
                 time.sleep(0)  # whoever waits for the database's lock comes first
 
-    def _replay_the_rest(self) -> list[Replay] | None:
-        """Replay what came meanwhile, with the calls waiting: a training in a tight loop appends faster than this."""
-        while True:
+    def _replay_the_rest(self, deadline: float | None) -> list[Replay] | None:
+        """Replay what came meanwhile, with the calls waiting: a training in a tight loop appends faster than this.
+
+        Returns:
+            The journals that are done with; None when some of them are not.
+        """
+        while not _is_past(deadline):
             with self.database.lock, self._lock:
                 waiting = [replay for replay in self._replays if not replay.is_done]
                 if not waiting:
@@ -260,6 +271,7 @@ class Backlog:
                     return done
                 self._step(waiting[0])
             time.sleep(0.001)
+        return None
 
     def _step(self, replay: Replay) -> None:
         before = replay.applied, replay.dropped, replay.noted
@@ -287,6 +299,10 @@ class Backlog:
         self._lock, self._draining = threading.RLock(), threading.Lock()
 
 
+def _is_past(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() >= deadline
+
+
 _backlogs: WeakValueDictionary[tuple[int, int, str], Backlog] = WeakValueDictionary()
 
 
@@ -302,6 +318,4 @@ def backlog_of(database: Database, subject: Subject, folder: Path, header: Calla
 
 def backlogs_of(database: Database) -> list[Backlog]:
     """Give the process's backlogs of all experiments in a catalog."""
-    # Not `values()`, which fails when another thread makes a backlog amid it.
-    found = (reference() for reference in _backlogs.valuerefs())
-    return [backlog for backlog in found if backlog is not None and backlog.database is database]
+    return [backlog for backlog in living(_backlogs) if backlog.database is database]

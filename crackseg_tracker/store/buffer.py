@@ -11,9 +11,9 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
-from crackseg_tracker.store.database import Database
+from crackseg_tracker.store.database import Database, living
 from crackseg_tracker.store.metric_changes import Call
 from crackseg_tracker.store.recording import Recorder
 from crackseg_tracker.values import checked_name, number
@@ -23,7 +23,7 @@ LONGEST_QUEUE = 100_000
 
 logger = logging.getLogger("crackseg_tracker")
 
-_buffers: WeakSet[MetricBuffer] = WeakSet()
+_buffers: WeakValueDictionary[int, MetricBuffer] = WeakValueDictionary()
 
 
 class MetricBuffer:
@@ -38,7 +38,7 @@ class MetricBuffer:
         self._thread: threading.Thread | None = None
         self._idle = True
         self._flushing = threading.Lock()
-        _buffers.add(self)
+        _buffers[id(self)] = self
         database.on_fork(self._after_fork)
 
     def log(self, values: Mapping[str, Any], step: int | None) -> None:
@@ -125,7 +125,7 @@ def _flush_when_a_child_ends() -> None:
 
 def flush_all(wait: float = -1) -> None:
     """Flush every buffer of the process (at exit, before a fork, and in a signal's handler, which may not wait)."""
-    for buffer in list(_buffers):
+    for buffer in living(_buffers):
         try:
             buffer.flush(wait)
         except Exception:

@@ -20,9 +20,9 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MethodType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from crackseg_tracker.errors import (
     CatalogBusyError,
@@ -43,9 +43,11 @@ PATIENT_SECONDS = 0.04
 
 logger = logging.getLogger("crackseg_tracker")
 
+T = TypeVar("T")
+
 _open_databases: dict[Path, Database] = {}
 _private_databases: dict[Path, PrivateDatabase] = {}
-_with_fork_hooks: WeakSet[Database] = WeakSet()
+_databases: WeakValueDictionary[int, Database] = WeakValueDictionary()
 _registry_lock = threading.Lock()
 _held_over_fork: list[Any] = []
 
@@ -80,7 +82,7 @@ class Database:
         #: The write-ahead log that was seen last, by device and inode.
         self._log: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
-        _with_fork_hooks.add(self)
+        _databases[id(self)] = self
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -251,16 +253,21 @@ class Database:
             except FileNotFoundError:
                 there = None
             if self._log is not None and there != self._log:
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                self.checkpoint()
                 self.close()
                 logger.warning("%s-wal was deleted; what it had was saved into the database", self.path)
             else:
                 self._log = there
 
-    def commits(self) -> int:
-        """Give a number that grows with what this process commits."""
+    def checkpoint(self) -> None:
+        """Copy what the write-ahead log has into the database, as far as no reader holds that up, and sync both."""
+        with self.lock, translated(self.path):
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def commits(self) -> tuple[int, int]:
+        """Give what changes with everything that this process commits."""
         with self.lock:
-            return -1 if self._connection is None else self._connection.total_changes
+            return self.token, 0 if self._connection is None else self._connection.total_changes
 
     def close(self) -> None:
         """Close the connection; the next use opens it again."""
@@ -409,6 +416,11 @@ def translated(path: Path) -> Generator[None]:
         raise
 
 
+def living(known: WeakValueDictionary[Any, T]) -> list[T]:
+    """List the values of such a dictionary; its own ``values()`` fails when another thread adds one meanwhile."""
+    return [value for reference in known.valuerefs() if (value := reference()) is not None]
+
+
 def pause_for_others() -> None:
     """Leave the lock alone for a moment: work of many transactions on end would keep out whoever waits for it."""
     time.sleep(0.005)
@@ -423,7 +435,7 @@ def keep_for_ever(connection: sqlite3.Connection) -> None:
 
 def _before_fork() -> None:
     # SQLite notes a file's locks per process: a child forked amid another thread's write would see it locked for ever.
-    for database in list(_with_fork_hooks):
+    for database in living(_databases):
         database.lock.acquire()
         _held_over_fork.append(database.lock)
 
@@ -437,12 +449,12 @@ def _after_fork_in_child() -> None:
     global _registry_lock
     _registry_lock = threading.Lock()
     _held_over_fork.clear()
-    for database in list(_with_fork_hooks):
+    for database in living(_databases):
         database._forget_inherited()  # pyright: ignore[reportPrivateUsage]
 
 
 def _close_all() -> None:
-    for database in list(_with_fork_hooks):
+    for database in living(_databases):
         database.close()
 
 

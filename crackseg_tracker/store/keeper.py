@@ -45,9 +45,12 @@ class _Charge:
         self.due: set[Path] = set()
         self.fault: CatalogError | None = None
         self.warned_of_log_at = float("-inf")
-        self.synced = 0
-        self.synced_at = time.monotonic()
-        self.looked_at = float("-inf")
+        self.synced: object = None
+        #: Whether a sync failed. The system says once only that it lost what it had to write: the next sync succeeds.
+        self.is_unsure = False
+        self.is_due = False
+        self.looked_at = time.monotonic()
+        self.searched_at = float("-inf")
 
 
 class Keeper:
@@ -59,7 +62,6 @@ class Keeper:
     def _reset(self) -> None:
         self._charges: WeakKeyDictionary[Database, _Charge] = WeakKeyDictionary()
         self._backlogs: list[Backlog] = []
-        self._to_sync: set[Database] = set()
         self._pause = SYNC_SECONDS
         #: Free when there is something to do. A signal's handler may free it amid that, which hangs with an Event.
         self._asleep = threading.Lock()
@@ -88,8 +90,9 @@ class Keeper:
 
     def sync_soon(self, database: Database) -> None:
         """Sync what was committed off the calling thread: the next checkpoint then finds little left to wait for."""
-        self._to_sync.add(database)
-        self._wake()
+        if charge := self._charges.get(database):
+            charge.is_due = True
+            self._wake()
 
     def settle(self, seconds: float) -> list[int]:
         """Replay what can be replayed within some seconds, in the calling thread (at a close, and at exit).
@@ -98,7 +101,7 @@ class Keeper:
             How many calls of each experiment are left that only this process's memory has.
         """
         deadline = time.monotonic() + seconds
-        while self._drain() and time.monotonic() < deadline:
+        while self._drain(deadline) and time.monotonic() < deadline:
             time.sleep(FIRST_PROBE_SECONDS)
         return [count for backlog in list(self._backlogs) if (count := backlog.in_memory())]
 
@@ -110,60 +113,69 @@ class Keeper:
         while True:
             self._asleep.acquire(timeout=self._pause)
             try:
-                self._sync_what_is_due()
-                waiting = self._drain()
-                self._pause = min(self._pause * 1.5, LAST_PROBE_SECONDS) if waiting else SYNC_SECONDS
                 with self._lock:
                     charges = list(self._charges.items())
                 for database, charge in charges:
-                    self._tend(database, charge)
+                    if charge.is_due or time.monotonic() - charge.looked_at >= SYNC_SECONDS:
+                        self._look_at(database, charge)
+                waiting = self._drain()
+                self._pause = min(self._pause * 1.5, LAST_PROBE_SECONDS) if waiting else SYNC_SECONDS
+                for database, charge in charges:
+                    self._replay_ownerless(database, charge)
             except Exception:
                 logger.warning("upkeep failed; trying again", exc_info=True)
 
-    def _sync_what_is_due(self) -> None:
-        """Sync each catalog once: a training in a tight loop asks again before its sync is done."""
-        for database in list(self._to_sync):
-            self._to_sync.discard(database)
-            with suppress(CatalogError):  # `_tend` syncs too, and says what is wrong
-                database.sync()
-
-    def _drain(self) -> bool:
+    def _drain(self, deadline: float | None = None) -> bool:
         """Replay what is journaled; tell whether some of it has to wait."""
         for backlog in list(self._backlogs):
             with suppress(CatalogError):
-                if backlog.drain():
+                if backlog.drain(deadline):
                     with self._lock:
                         if not backlog.is_open and backlog in self._backlogs:
                             self._backlogs.remove(backlog)
         return bool(self._backlogs)
 
-    def _tend(self, database: Database, charge: _Charge) -> None:
+    def _look_at(self, database: Database, charge: _Charge) -> None:
+        """Sync what was committed, and look whether the catalog's files are whole and in their places."""
+        charge.is_due, charge.looked_at = False, time.monotonic()
+        for backlog in list(self._backlogs):
+            if backlog.database is database:
+                backlog.sync()
+        try:
+            self._sync(database, charge)
+            database.check_in_place()
+            database.rescue_log()
+        except CatalogError as error:
+            database.fault = charge.fault = error  # the next write finds it, and is journaled
+        else:
+            if charge.fault is not None and database.fault is charge.fault:
+                database.fault = None  # nobody wrote meanwhile, or strictly
+            charge.fault = None
+        self._measure_log(database, charge)
+
+    def _sync(self, database: Database, charge: _Charge) -> None:
+        commits = database.commits()
+        if commits == charge.synced and not charge.is_unsure:
+            return
+        try:
+            if charge.is_unsure:
+                database.checkpoint()
+            database.sync()
+        except CatalogError as error:
+            if not charge.is_unsure:
+                logger.warning("%s; what was committed in the last seconds may be lost with the power", error)
+            charge.is_unsure = True
+            raise
+        charge.synced, charge.is_unsure = commits, False
+
+    def _replay_ownerless(self, database: Database, charge: _Charge) -> None:
         with self._lock:
-            if time.monotonic() - charge.looked_at > OWNERLESS_SECONDS:
-                charge.looked_at = time.monotonic()
+            if time.monotonic() - charge.searched_at > OWNERLESS_SECONDS:
+                charge.searched_at = time.monotonic()
                 charge.due = set(charge.folders)
             due, charge.due = sorted(charge.due), set()
         with suppress(CatalogError):
             replay.replay_ownerless(database, [folder / journal.FOLDER for folder in due])
-        if time.monotonic() - charge.synced_at >= SYNC_SECONDS:
-            charge.synced_at = time.monotonic()
-            for backlog in list(self._backlogs):
-                if backlog.database is database:
-                    backlog.sync()
-            commits = database.commits()
-            if commits > charge.synced:
-                database.sync()
-            charge.synced = commits
-            try:
-                database.check_in_place()
-                database.rescue_log()
-            except CatalogError as error:
-                database.fault = charge.fault = error  # the next write finds it, and is journaled
-            else:
-                if charge.fault is not None and database.fault is charge.fault:
-                    database.fault = None  # nobody wrote meanwhile, or strictly
-                charge.fault = None
-            self._measure_log(database, charge)
 
     def _measure_log(self, database: Database, charge: _Charge) -> None:
         """Say who keeps the write-ahead log from being emptied."""

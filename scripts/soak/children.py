@@ -62,9 +62,11 @@ def ask(question: Callable[[], Any], patience: float = 120.0) -> Any:
     pid = start(answer)
     os.close(writer)
     data, deadline = b"", time.monotonic() + patience
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
     try:
         while True:
-            if not select.select([reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not poll.poll(1000 * max(0.0, deadline - time.monotonic())):
                 kill(pid)
                 raise ChildError(f"hung for {patience:.0f} s")
             part = os.read(reader, 1 << 20)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import ask
 from faults.test_crash import _strace_or_skip as strace_or_skip
 
 from crackseg_tracker import ExperimentTracker
@@ -81,6 +85,42 @@ def test_a_training_that_asks_for_one_sync_after_the_other_holds_up_no_replay(
     assert tracker.metadata.journaled > 0
     holder.let_go()
     eventually(lambda: tracker.metadata.journaled == 0)
+
+
+def test_a_sync_that_fails_once_is_not_taken_for_good(
+    new_tracker: NewTracker,
+    catalog_path: Path,
+    tmp_path: Path,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Promise 2: the system tells once only that it could not write; what was in the log goes into the database."""
+    tracker = new_tracker()
+    tracker.log_metrics({"x": 1.0})
+    sync, failed = Database.sync, threading.Event()
+
+    def fails_once(self: Database) -> None:
+        if self.path == catalog_path and not failed.is_set():
+            failed.set()
+            raise CatalogWriteError(f"{self.path}-wal cannot be synced (Input/output error)")
+        sync(self)
+
+    monkeypatch.setattr(Database, "sync", fails_once)
+    keeper.keeper.sync_soon(tracker._database)
+    eventually(lambda: isinstance(tracker._database.fault, CatalogWriteError))
+    assert "may be lost with the power" in caplog.text
+    tracker.log_metrics({"x": 2.0})
+    eventually(lambda: tracker._database.fault is None and tracker.metadata.journaled == 0)
+
+    def without_the_log() -> list[tuple[float]]:
+        copy = shutil.copy(catalog_path, tmp_path / "copy.db")
+        with closing(sqlite3.connect(copy)) as connection:
+            return connection.execute("SELECT value FROM metrics ORDER BY step").fetchall()
+
+    eventually(lambda: without_the_log()[:1] == [(1.0,)])
+    tracker.close()
+    assert ask(catalog_path, "SELECT value FROM metrics ORDER BY step") == [(1.0,), (2.0,)]
 
 
 @pytest.mark.parametrize("end", ["complete_experiment", "abort_experiment", "fail_experiment"])

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from faults.conftest import LockHolder, journals
 
 from crackseg_tracker import Catalog, ExperimentTracker
 from crackseg_tracker.store import journal
+from crackseg_tracker.store.keeper import keeper
 
 NewTracker = Callable[..., ExperimentTracker]
 Hold = Callable[[], LockHolder]
@@ -334,6 +336,25 @@ for step in range(7):
     )
     assert done.returncode == 0
     assert "8 calls" in done.stderr  # the end of the attempt is one too
+
+
+def test_an_end_leaves_in_time_what_takes_longer_to_replay(
+    new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
+) -> None:
+    """Promise 7: whatever the keeper is in the middle of."""
+    tracker = new_tracker()
+    holder = hold_lock()
+    for step in range(100):
+        tracker.log_metrics({"x": float(step)})
+    backlog = tracker._recorder.backlog
+    with backlog._draining:  # as the keeper does
+        holder.let_go()
+        settle = threading.Thread(target=keeper.settle, args=(0.1,))
+        settle.start()
+        settle.join(20)
+        assert not settle.is_alive()
+    eventually(lambda: tracker.metadata.journaled == 0)
+    assert ask(catalog_path, "SELECT count(*) FROM metrics") == [(100,)]
 
 
 def test_a_replayed_status_keeps_its_time_and_never_overrides_a_later_one(

@@ -34,10 +34,10 @@ def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.setattr(environment, "TIME_LIMIT", 20.0)  # a busy machine is not what is tested
     monkeypatch.setattr(environment, "_captured", {})
-    environment._process_facts.cache_clear()
+    process_facts.cache_clear()
     environment._visible_devices.cache_clear()
     yield
-    environment._process_facts.cache_clear()
+    process_facts.cache_clear()
     environment._visible_devices.cache_clear()
 
 
