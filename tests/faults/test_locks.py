@@ -113,7 +113,7 @@ def test_no_call_waits_longer_than_the_bound(new_tracker: NewTracker, hold_lock:
     assert 0.1 < waited[0] < 0.3
     assert sorted(waited)[-2] < 0.1
     holder.let_go()
-    eventually(lambda: tracker.metadata.journaled == 0)
+    eventually(lambda: not tracker._recorder.backlog.is_open)
     tracker.log_metrics({"x": 200.0})
     assert tracker.metadata.replayed == 199
     rows = ask(tracker._database.path, "SELECT step, value FROM metrics ORDER BY step")
