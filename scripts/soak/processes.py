@@ -53,15 +53,26 @@ class _Writer:
         self._catalog = catalog
         self._durability = "full" if number % 8 == 0 else "normal"
         self.acknowledgements = Acknowledgements(folder / f"{self.name}.acknowledged")
+        #: The calls that its lives were killed in: whole or not at all.
         self.in_doubt: set[int] = set()
-        self.start()
+        self._start_at(0)
 
-    def start(self) -> None:
+    def _start_at(self, number: int) -> None:
+        self._first = number
+        self._born_with = len(self.acknowledgements.read())
+        self.pid = children.start(lambda: self._live(number))
+
+    def start_again(self) -> None:
+        """Begin another life behind the call that the last one was killed in."""
+        self._start_at(self.kill() + 1)
+
+    def kill(self) -> int:
+        """Kill it amid a call, and give that call's number."""
+        children.kill(self.pid)
         known = self.acknowledgements.read()
-        last = known[-1].number if known else -1
-        self.in_doubt.add(last + 1)  # the call that it was killed in: whole or not at all
-        self._born_with = len(known)
-        self.pid = children.start(lambda: self._live(last + 2))
+        amid = max(self._first, known[-1].number + 1) if known else self._first
+        self.in_doubt.add(amid)
+        return amid
 
     @property
     def has_written(self) -> bool:
@@ -92,18 +103,16 @@ def _storm(folder: Path, seconds: float, chance: random.Random) -> Tally:
         victim = chance.choice(writers)
         if not victim.has_written and chance.random() < 0.9:
             continue  # most deaths are amid writing, some amid the start
-        children.kill(victim.pid)
         deaths += 1
-        victim.start()
+        victim.start_again()
         if chance.random() < 0.02:
             children.kill(locker)  # amid a transaction, as often as not
             locker = children.start(lambda: _hold_the_lock(catalog, chance.randrange(2**32)))
-    for pid in (locker, *(writer.pid for writer in writers)):
-        children.kill(pid)
-        deaths += 1
-    accepted = {writer.name: writer.acknowledgements.read() for writer in writers}
+    children.kill(locker)
     for writer in writers:
-        writer.in_doubt.add(accepted[writer.name][-1].number + 1 if accepted[writer.name] else 0)
+        deaths += 1
+        writer.kill()
+    accepted = {writer.name: writer.acknowledgements.read() for writer in writers}
     in_doubt = {writer.name: writer.in_doubt for writer in writers}
     return _examined(catalog, folder, accepted, in_doubt, deaths)
 
