@@ -32,6 +32,7 @@ BASH = r"""_crackseg_tracker_completion() {
     done
     local typed=${words[-1]}
     local kept=${typed%"$2"}  # bash replaces only $2, what is behind the last of those characters
+    if [[ $typed == --*=* ]]; then kept=${kept#"${typed%%=*}="}; fi  # what is offered does not have the --option=
     COMPREPLY=()
     while IFS=, read -r type value; do
         case $type in
@@ -40,6 +41,7 @@ BASH = r"""_crackseg_tracker_completion() {
             plain)
                 if [[ $typed != [\"\']* ]]; then
                     printf -v value %q "$value"
+                    value=${value//'\,'/,}  # nobody types the backslash that %q has there, and none is needed
                 elif [[ $value == *[\"\'\`\$\\!]* ]]; then
                     continue
                 fi
@@ -50,6 +52,59 @@ BASH = r"""_crackseg_tracker_completion() {
         _CRACKSEG_TRACKER_COMPLETE=bash_complete "$1" 2>/dev/null)
 }
 complete -o nosort -F _crackseg_tracker_completion crackseg-tracker"""
+
+#: click's own leaves --tag=VALUE to nobody: zsh compares what is offered with the whole word.
+ZSH = r"""#compdef crackseg-tracker
+
+_crackseg_tracker_completion() {
+    local -a plain described response
+    local type value description
+    response=("${(@f)$(COMP_WORDS="${words[*]}" COMP_CWORD=$((CURRENT - 1)) \
+        _CRACKSEG_TRACKER_COMPLETE=zsh_complete "${words[1]}" 2>/dev/null)}")
+    if [[ $PREFIX == --*=* ]]; then compset -P 1 '*='; fi  # from here on the word is what is behind --option=
+    for type value description in "${response[@]}"; do
+        case $type in
+            dir) _path_files -/ ;;
+            file) _path_files -f ;;
+            plain)
+                if [[ $description == _ ]]; then
+                    plain+=("$value")
+                else
+                    described+=("$value:$description")
+                fi
+                ;;
+        esac
+    done
+    if (( $#described )); then _describe -V unsorted described; fi
+    if (( $#plain )); then compadd -V unsorted -a plain; fi
+}
+
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+    _crackseg_tracker_completion "$@"
+else
+    compdef _crackseg_tracker_completion crackseg-tracker
+fi"""
+
+#: click's own leaves --tag=VALUE to nobody, as in zsh, and cuts a name at its first comma.
+FISH = r"""function _crackseg_tracker_completion
+    set -l option (string match --regex -- '^--[^=]*=' (commandline -t))
+    for line in (env _CRACKSEG_TRACKER_COMPLETE=fish_complete COMP_WORDS=(commandline -cp) \
+            COMP_CWORD=(commandline -t) crackseg-tracker 2>/dev/null)
+        set -l item (string split --max 1 -- , $line)
+        switch $item[1]
+            case dir
+                printf '%s\n' "$option"(__fish_complete_directories $item[2])
+            case file
+                printf '%s\n' "$option"(__fish_complete_path $item[2])
+            case plain
+                printf '%s\n' "$option$item[2]"
+        end
+    end
+end
+
+complete --no-files --command crackseg-tracker --arguments '(_crackseg_tracker_completion)'"""
+
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
 def ids(ctx: click.Context, _: click.Parameter, beginning: str) -> list[CompletionItem]:

@@ -178,7 +178,7 @@ def check_command(ctx: click.Context, catalog: str | None) -> None:
 
 
 @click.command("completion")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(list(completion.SCRIPTS)))
 def completion_command(shell: str) -> None:
     r"""Print the completion script of a shell.
 
@@ -187,14 +187,4 @@ def completion_command(shell: str) -> None:
     zsh:  crackseg-tracker completion zsh > "${fpath[1]}/_crackseg-tracker"
     fish: crackseg-tracker completion fish > ~/.config/fish/completions/crackseg-tracker.fish
     """
-    from click.shell_completion import get_completion_class
-
-    from crackseg_tracker.cli import PROGRAM, cli
-
-    if shell == "bash":
-        click.echo(completion.BASH)
-        return
-    script = get_completion_class(shell)
-    if script is None:  # click knows all that the argument allows
-        raise click.UsageError(f"no completion for {shell}")
-    click.echo(script(cli, {}, PROGRAM, "_CRACKSEG_TRACKER_COMPLETE").source())
+    click.echo(completion.SCRIPTS[shell])
