@@ -30,7 +30,7 @@ from crackseg_tracker.redaction import Redactor
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["CapturedConfig", "Param", "capture", "flatten", "param_differences"]
+__all__ = ["CapturedConfig", "Param", "capture", "flatten", "other_names", "param_differences"]
 
 # OmegaConf itself fails somewhat below this depth, and json not far above it.
 _MAX_DEPTH: Final = 100
@@ -167,6 +167,21 @@ _SUMMARY_PLACES: Final[dict[str, tuple[str, ...]]] = {
     ),
 }
 _NUMERIC: Final = frozenset({"epochs", "batch_size", "learning_rate"})
+_NAMES_OF_ANYTHING: Final = frozenset({"_target_", "name", "type", "path"})
+
+
+def other_names(name: str) -> frozenset[str]:
+    """Give what configurations also call a hyperparameter.
+
+    Example:
+        >>> sorted(other_names("lr"))
+        ['learning_rate']
+    """
+    for places in _SUMMARY_PLACES.values():
+        names = {place.rpartition(".")[2] for place in places} - _NAMES_OF_ANYTHING
+        if name in names:
+            return frozenset(names - {name})
+    return frozenset()
 
 
 class _Missing:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from crackseg_tracker import values
+from crackseg_tracker.config import other_names
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, MetricError
 from crackseg_tracker.filters import Words
 
@@ -67,12 +68,15 @@ def suggestion(word: str, known: Iterable[str]) -> str:
         "did you mean 'val/iou'?"
         >>> suggestion("lr", ["training.seed", "training.lr"])
         "did you mean 'training.lr'?"
+        >>> suggestion("optim.lr", ["training.seed", "training.learning_rate"])
+        "did you mean 'training.learning_rate'?"
         >>> suggestion("speed", ["val/iou", "loss"])
         "there are 2: 'val/iou', 'loss'"
     """
     options = list(known)
     last_of = {option: re.split("[./]", option)[-1] for option in options}
-    near = [option for option in options if last_of[option] == word]
+    meant = {word, *other_names(re.split("[./]", word)[-1])}
+    near = [option for option in options if last_of[option] in meant]
     near = near or difflib.get_close_matches(word, options, n=3, cutoff=0.5)
     if not near:
         parts = difflib.get_close_matches(word, set(last_of.values()), n=3, cutoff=0.7)
