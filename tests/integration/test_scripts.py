@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -138,3 +139,20 @@ def test_seeds_are_summed_up(filled_catalog: Catalog) -> None:
 )
 def test_a_mistake_is_explained(filled_path: Path, arguments: tuple[str, ...], said: str) -> None:
     assert said in run(*arguments, "--catalog", filled_path, status=2)
+
+
+def test_the_readme_shows_what_they_print(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CRACKSEG_TRACKER_CATALOG", "outputs/example/catalog.db")
+    text = (SCRIPTS.parent / "README.md").read_text(encoding="utf-8")
+    calls = text.split("$ python scripts/")[1:]
+    assert len(calls) == 5
+    for call in calls:
+        command, _, shown = call.partition("```")[0].partition("\n")
+        printed = [line.split() for line in run(*shlex.split(command)).splitlines()]
+        lines = [line.split() for line in shown.strip().splitlines()]
+        if lines[-1] == ["..."]:  # and so on
+            lines, printed = lines[:-1], printed[: len(lines) - 1]
+        if command.startswith("fill_catalog"):  # says how long it took
+            lines, printed = [line[:5] for line in lines], [line[:5] for line in printed]
+        assert printed == lines, command
