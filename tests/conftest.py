@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 from fill_catalog import Size, fill
+from hypothesis import settings
 
 from crackseg_tracker import Catalog, ExperimentTracker
 from crackseg_tracker.store import creation
+
+settings.register_profile("unhurried", deadline=None)  # the machines are shared: a test is not late but held up
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)

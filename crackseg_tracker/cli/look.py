@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -22,7 +23,7 @@ from crackseg_tracker.cli.options import (
     offset_option,
     output_options,
 )
-from crackseg_tracker.cli.output import Output
+from crackseg_tracker.cli.output import Output, say
 from crackseg_tracker.schema import DIGEST_STATES
 
 if TYPE_CHECKING:
@@ -167,6 +168,10 @@ def history_command(
             output.show(opened.history(names, one, steps, points=points))
             return
         curve = opened.history(names, one, steps)
+        reported: Mapping[str, float] = {} if curve else opened.experiment(one).best_metrics
+    for name in names:
+        if name in reported:
+            say(f"{name}: {reported[name]:g} was reported as the best; no points were logged")
     output.show(curve, ("step", "value") if len(metrics) == 1 else ("metric", "step", "value"))
 
 

@@ -221,6 +221,12 @@ def test_history(catalog: Path) -> None:
     assert bucket == ["0", "2", "3", "0.75"]
 
 
+def test_history_of_what_was_only_reported(own_catalog: Path) -> None:
+    with ExperimentTracker("reports", "reports", catalog=own_catalog) as tracker:
+        tracker.update_training_progress(1, 2, best_metrics={"val/iou": 0.5})
+    assert "0.5 was reported as the best; no points were logged" in run("history", "reports", "val/iou").stderr
+
+
 def test_leaderboard(catalog: Path) -> None:
     assert [row[:2] for row in lines("leaderboard", "val/iou", "loss")] == [
         ["1", "unet-2"],

@@ -44,7 +44,7 @@ def summed_up(points: list[tuple[int, float]], first: int, last: int, count: int
     first=st.integers(0, 40),
     length=st.integers(0, 80),
 )
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_buckets(
     new_tracker: Maker,
     catalog_path: Path,

@@ -369,7 +369,6 @@ def record(make: Any, side: str, base: str, operations: list[Any]) -> None:
 
 
 @settings(
-    deadline=None,
     database=None,
     print_blob=True,
     max_examples=15,

@@ -26,7 +26,6 @@ FOLD_AFTER = 7
 _numbers = itertools.count()
 
 _settings = settings(
-    deadline=None,
     database=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -287,7 +287,7 @@ FILTERS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Known, Any], bool]]] 
     chosen=st.fixed_dictionaries({}, optional={name: strategy for name, (strategy, _) in FILTERS.items()}),
     where=st.lists(conditions, max_size=2),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_filters(odd: tuple[Catalog, list[Known]], chosen: dict[str, Any], where: list[tuple[Any, Check]]) -> None:
     catalog, known = odd
     expected = [
@@ -325,7 +325,7 @@ def is_missing(value: Any) -> bool:
 
 
 @given(st.lists(st.tuples(st.sampled_from(range(len(ORDERS))), st.booleans()), min_size=1, max_size=3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_orders(odd: tuple[Catalog, list[Known]], chosen: list[tuple[int, bool]]) -> None:
     catalog, known = odd
     expected = list(known)

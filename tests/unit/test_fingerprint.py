@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crackseg_tracker import fingerprint
@@ -42,7 +42,6 @@ def grow(root: Path, tree: dict[str, int], order: list[str]) -> None:
 
 
 @given(st.binary(max_size=5000), st.integers(1, 100))
-@settings(deadline=None)
 def test_digest_is_the_plain_sha256(content: bytes, block: int) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(fingerprint, "BLOCK", block)
@@ -59,7 +58,6 @@ def test_digest_is_the_plain_sha256(content: bytes, block: int) -> None:
 
 
 @given(trees, st.randoms())
-@settings(deadline=None)
 def test_folder_digest_tells_names_and_sizes(tree: dict[str, int], random) -> None:
     order = list(tree)
     random.shuffle(order)

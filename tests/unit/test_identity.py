@@ -92,7 +92,7 @@ def test_wrong_patterns(patterns: Any, error: type[Exception], message: str) -> 
 
 
 # The machine may be busy.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50)
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow], max_examples=50)
 
 _keys = st.text(string.ascii_lowercase + ".[]\\_", min_size=1, max_size=6).filter(lambda key: key.strip("."))
 _leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)

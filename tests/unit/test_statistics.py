@@ -21,7 +21,7 @@ from crackseg_tracker.statistics import (
     welch,
 )
 
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
 anything = st.floats(allow_nan=False, allow_infinity=False)
 
