@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from crackseg_tracker import hyperparameters
 from crackseg_tracker.errors import ConfigError
 from crackseg_tracker.identity import ESCAPED_IN_NAMES, IDENTITY_IGNORES, identity_of
 from crackseg_tracker.redaction import Redactor
@@ -30,7 +31,7 @@ from crackseg_tracker.redaction import Redactor
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-__all__ = ["CapturedConfig", "Param", "capture", "flatten", "other_names", "param_differences"]
+__all__ = ["CapturedConfig", "Param", "capture", "flatten", "param_differences"]
 
 # OmegaConf itself fails somewhat below this depth, and json not far above it.
 _MAX_DEPTH: Final = 100
@@ -108,82 +109,6 @@ class CapturedConfig(NamedTuple):
     identity_sha256: str = ""
 
 
-def _named(*places: str) -> tuple[str, ...]:
-    """The places of a thing that is given as a string or as a mapping that names it."""
-    return tuple(place + suffix for place in places for suffix in ("", "._target_", ".name", ".type"))
-
-
-# Where the hyperparameters stand in real Hydra configurations, the more specific place first.
-_SUMMARY_PLACES: Final[dict[str, tuple[str, ...]]] = {
-    "epochs": (
-        "training.epochs",
-        "training.num_epochs",
-        "training.max_epochs",
-        "trainer.max_epochs",
-        "trainer.epochs",
-        "epochs",
-        "num_epochs",
-        "max_epochs",
-    ),
-    "batch_size": (
-        "training.batch_size",
-        "data.batch_size",
-        "data.dataloader.batch_size",
-        "dataloader.batch_size",
-        "batch_size",
-    ),
-    "learning_rate": (
-        "training.learning_rate",
-        "training.lr",
-        "training.optimizer.lr",
-        "training.optimizer.learning_rate",
-        "optimizer.lr",
-        "optimizer.learning_rate",
-        "model.optimizer.lr",
-        "learning_rate",
-        "lr",
-    ),
-    "optimizer": _named("training.optimizer", "optimizer", "model.optimizer"),
-    "loss": _named("training.loss", "loss", "model.loss", "criterion"),
-    "model_type": (
-        "model._target_",
-        "model.name",
-        "model.type",
-        "model.model_type",
-        "model",
-        "model_type",
-    ),
-    "encoder": (*_named("model.encoder"), "model.encoder_name", *_named("encoder")),
-    "decoder": (*_named("model.decoder"), "model.decoder_name", *_named("decoder")),
-    "dataset": (*_named("data.dataset", "dataset"), "data.name", "data._target_", "data"),
-    "data_root": (
-        "data.data_root",
-        "data.root",
-        "data.root_dir",
-        "data.path",
-        "data.dataset.root",
-        "dataset.root",
-        "data_root",
-    ),
-}
-_NUMERIC: Final = frozenset({"epochs", "batch_size", "learning_rate"})
-_NAMES_OF_ANYTHING: Final = frozenset({"_target_", "name", "type", "path"})
-
-
-def other_names(name: str) -> frozenset[str]:
-    """Give what configurations also call a hyperparameter.
-
-    Example:
-        >>> sorted(other_names("lr"))
-        ['learning_rate']
-    """
-    for places in _SUMMARY_PLACES.values():
-        names = {place.rpartition(".")[2] for place in places} - _NAMES_OF_ANYTHING
-        if name in names:
-            return frozenset(names - {name})
-    return frozenset()
-
-
 class _Missing:
     """A value that is not there; `expression` is what stands in its place."""
 
@@ -257,7 +182,10 @@ def _captured(tree: dict[str, Any], identity_ignores: tuple[str, ...]) -> Captur
         text=text,
         sha256=hashlib.sha256(text.encode("ascii")).hexdigest(),
         params=params,
-        summary=_summary(tree),
+        summary={
+            name: _storable(value) if isinstance(value, str) else value
+            for name, value in hyperparameters.found_in(tree).items()
+        },
         missing=tuple(param.name for param in params if param.type == "missing"),
         project_name=_storable(project) if isinstance(project, str) and project else None,
         identity_sha256=identity_of(text, identity_ignores),
@@ -697,35 +625,3 @@ def _json_value(node: Any) -> Any:
             return {"$int": hex(node)}
         case _:
             return node
-
-
-def _summary(tree: dict[str, Any]) -> dict[str, Any]:
-    summary: dict[str, Any] = {}
-    for key, places in _SUMMARY_PLACES.items():
-        for place in places:
-            value = _summary_value(_lookup(tree, place), is_number=key in _NUMERIC)
-            if value is not None:
-                summary[key] = value
-                break
-    return summary
-
-
-def _lookup(tree: dict[str, Any], place: str) -> Any:
-    node: Any = tree
-    for key in place.split("."):
-        if not isinstance(node, dict):
-            return None
-        node = cast(dict[str, Any], node).get(key)
-    return node
-
-
-def _summary_value(value: Any, *, is_number: bool) -> Any:
-    """Return the value if it is one that a table can show, else None."""
-    if isinstance(value, str):
-        # YAML reads 1e-3 as a string; it is a learning rate all the same.
-        return _storable(value) or None
-    if not is_number or isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else None
-    return value if isinstance(value, float) and math.isfinite(value) else None

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from crackseg_tracker import values
-from crackseg_tracker.config import other_names
 from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, MetricError
 from crackseg_tracker.filters import Words
+from crackseg_tracker.hyperparameters import other_names
 
 MOST_BUCKETS = 100_000
 
