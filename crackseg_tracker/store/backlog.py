@@ -18,7 +18,7 @@ from crackseg_tracker.errors import CatalogBusyError
 from crackseg_tracker.store import journal
 from crackseg_tracker.store.attempts import Attempt
 from crackseg_tracker.store.changes import Change
-from crackseg_tracker.store.database import Database, living, translated
+from crackseg_tracker.store.database import PAUSE_SECONDS, Database, living, translated
 from crackseg_tracker.store.journal import Journal, JournalFile, JournalMemory
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.replay import Entry, Replay
@@ -76,7 +76,6 @@ class Backlog:
         self._folders = [database.path.parent / journal.FOLDER, folder / journal.FOLDER]
         self._lock = threading.RLock()  # a signal's handler may come in the middle of a call, and ends the attempt
         self._draining = threading.Lock()
-        self._closed = threading.Event()
         self._replays: list[Replay] = []
         self._begun: list[Attempt] = []
         self._moved_at = 0.0
@@ -92,7 +91,6 @@ class Backlog:
             if self.is_open:
                 return
             self.is_open, self.error, self._moved_at = True, error, time.monotonic()
-            self._closed.clear()
         if not isinstance(error, CatalogBusyError):
             self._warn()
         keeper.take(self)
@@ -123,8 +121,10 @@ class Backlog:
         Calls that come faster than they are replayed would keep a crowd of writers journaling for ever: of 64 that
         began at once and logged every 5 ms, which the catalog can take, none came back to it.
         """
-        if isinstance(self.error, CatalogBusyError) and not self.is_degraded:
-            self._closed.wait(GIVE_WAY_SECONDS)
+        end = time.monotonic() + GIVE_WAY_SECONDS
+        # Not an Event, whose lock a signal's handler would wait for, when it comes amid ours and journals too.
+        while isinstance(self.error, CatalogBusyError) and not self.is_degraded and time.monotonic() < end:
+            time.sleep(PAUSE_SECONDS)
 
     def _put(self, content: Any, synced: bool) -> None:
         while True:
@@ -267,7 +267,6 @@ class Backlog:
                         return None
                     done, self._replays = self._replays, []
                     self.is_open, self.error, self.database.fault = False, None, None
-                    self._closed.set()
                     return done
                 self._step(waiting[0])
             time.sleep(0.001)

@@ -224,16 +224,16 @@ class Database:
         """
         try:
             descriptor = os.open(f"{self.path}-wal", os.O_RDWR)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             return  # all is in the database, which SQLite synced when it removed the log
         except OSError as error:
-            raise CatalogWriteError(f"{self.path}-wal cannot be synced ({error.strerror})") from error
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            raise CatalogWriteError(f"{self.path}-wal cannot be synced ({error.strerror})") from error
-        finally:
-            os.close(descriptor)
+            raise CatalogWriteError(
+                f"{self.path}-wal cannot be synced ({error.strerror}); check the disk and permissions"
+            ) from error
 
     def log_size(self) -> int:
         """Give the size of the write-ahead log."""

@@ -45,10 +45,12 @@ class _Charge:
         self.due: set[Path] = set()
         self.fault: CatalogError | None = None
         self.warned_of_log_at = float("-inf")
-        self.synced: object = None
+        #: What `Database.commits` gave when all was synced.
+        self.synced: tuple[int, int] | None = None
         #: Whether a sync failed. The system says once only that it lost what it had to write: the next sync succeeds.
         self.is_unsure = False
-        self.is_due = False
+        #: Whether somebody wants a sync before its time.
+        self.is_asked_for = False
         self.looked_at = time.monotonic()
         self.searched_at = float("-inf")
 
@@ -91,7 +93,7 @@ class Keeper:
     def sync_soon(self, database: Database) -> None:
         """Sync what was committed off the calling thread: the next checkpoint then finds little left to wait for."""
         if charge := self._charges.get(database):
-            charge.is_due = True
+            charge.is_asked_for = True
             self._wake()
 
     def settle(self, seconds: float) -> list[int]:
@@ -116,7 +118,7 @@ class Keeper:
                 with self._lock:
                     charges = list(self._charges.items())
                 for database, charge in charges:
-                    if charge.is_due or time.monotonic() - charge.looked_at >= SYNC_SECONDS:
+                    if charge.is_asked_for or time.monotonic() - charge.looked_at >= SYNC_SECONDS:
                         self._look_at(database, charge)
                 waiting = self._drain()
                 self._pause = min(self._pause * 1.5, LAST_PROBE_SECONDS) if waiting else SYNC_SECONDS
@@ -137,7 +139,7 @@ class Keeper:
 
     def _look_at(self, database: Database, charge: _Charge) -> None:
         """Sync what was committed, and look whether the catalog's files are whole and in their places."""
-        charge.is_due, charge.looked_at = False, time.monotonic()
+        charge.is_asked_for, charge.looked_at = False, time.monotonic()
         for backlog in list(self._backlogs):
             if backlog.database is database:
                 backlog.sync()
