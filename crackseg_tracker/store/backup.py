@@ -17,7 +17,14 @@ from crackseg_tracker.store import filesystems, guard, integrity
 
 
 def write(source: Path, target: Path, progress: Progress = no_progress) -> None:
-    """Copy a catalog as it is at one moment, whoever writes meanwhile; nobody waits for it.
+    """Copy a catalog as it is at one moment, whoever writes meanwhile; nobody waits for it. Raises as `copy` does."""
+    # Not mode=ro: SQLite 3.40 then trips over the generated columns ("has 16 columns but 18 values").
+    with closing(_connect(source)) as connection:
+        copy(connection, source, target, progress)
+
+
+def copy(connection: sqlite3.Connection, source: Path, target: Path, progress: Progress = no_progress) -> None:
+    """Copy the catalog over a connection that is open, which may be the only one that others are not kept out by.
 
     ``VACUUM INTO`` reads one state in one go; the stepped backup API starts anew with each commit of another process,
     beside a fast writer for ever.
@@ -38,10 +45,8 @@ def write(source: Path, target: Path, progress: Progress = no_progress) -> None:
     os.close(descriptor)
     draft = Path(name)
     try:
-        # Not mode=ro: SQLite 3.40 then trips over the generated columns ("has 16 columns but 18 values").
-        with closing(_connect(source)) as connection:
-            progress(0, 1 + integrity.PROOFS)
-            connection.execute("VACUUM INTO ?", (name,))
+        progress(0, 1 + integrity.PROOFS)
+        connection.execute("VACUUM INTO ?", (name,))
         _prove(draft, source, lambda done, total: progress(1 + done, 1 + total))
         _move_into_place(draft, target)
     finally:

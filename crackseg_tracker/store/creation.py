@@ -30,11 +30,32 @@ def recognise(path: Path) -> int | None:
     """Tell the schema version of the file, or None when there is none yet (absent or empty).
 
     Reads with ``immutable=1``: that leaves no ``-wal`` beside a stranger's file, and closing it keeps the locks
-    which this process may hold on the same file (plain ``open(path).close()`` would drop them).
+    which this process may hold on the same file (plain ``open(path).close()`` would drop them). But it takes no lock
+    either: beside another process's upgrade it can see pages of before and of after, so what is found wrong in a file
+    that changed meanwhile is looked at again.
 
     Raises:
         CatalogError: When the file is foreign, newer, damaged, or no file. It is byte for byte as it was.
     """
+    while True:
+        before = _state(path)
+        try:
+            return _look(path)
+        except CatalogError:
+            if _state(path) == before:
+                raise
+
+
+def _state(path: Path) -> tuple[object, ...]:
+    """Give what changes when a process writes to the file, or is about to: its log comes first."""
+    try:
+        status = path.stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns, _has_log(path)
+    except OSError:
+        return ()
+
+
+def _look(path: Path) -> int | None:
     try:
         if path.is_dir():
             raise CatalogWriteError(f"{path} is a folder; give the path of a file in it, e.g. {path / 'catalog.db'}")

@@ -6,6 +6,7 @@ import glob
 import logging
 import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -18,6 +19,8 @@ from crackseg_tracker.store import backup, guard
 from crackseg_tracker.store.holders import holders, lock_holders, named
 
 WAIT_SECONDS = 10.0
+#: How long to wait for the others to leave: who only looks at the catalog has left by then, who trains has not.
+OTHERS_WAIT_SECONDS = 2.0
 
 #: The versions that processes of an older release cannot write to, once they have them open: their upgrade waits until
 #: nobody has. The others only add, with defaults: what is running goes on, and only new starts need the new release.
@@ -44,15 +47,12 @@ def upgrade(path: Path) -> Path | None:
                 f"{path} cannot be upgraded to schema version {schema.VERSION}: it has a {in_the_way[0]} of yours, "
                 "and the new version needs the name; nothing was changed: rename it, then try again"
             )
-        if NOT_ADDITIVE.intersection(range(before + 1, schema.VERSION + 1)) and (others := holders(path)):
-            raise CatalogBusyError(
-                f"{path} cannot be upgraded to schema version {schema.VERSION} while an older release works on it: "
-                f"{named(others)}; nothing was changed: wait for it, end it, or give another catalog"
-            )
+        if NOT_ADDITIVE.intersection(range(before + 1, schema.VERSION + 1)):
+            _keep_out_others(path, connection)
         for leftover in path.parent.glob(f".{glob.escape(path.stem)}.version-*.draft*"):  # of one that was killed
             leftover.unlink(missing_ok=True)
         copy = _backup_path(path, before)
-        backup.write(path, copy)
+        backup.copy(connection, path, copy)
         try:
             migrate(connection)
         except sqlite3.OperationalError as error:
@@ -64,6 +64,41 @@ def upgrade(path: Path) -> Path | None:
             ) from error
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # others look at the file first, without the log
     return copy
+
+
+def _keep_out_others(path: Path, connection: sqlite3.Connection) -> None:
+    """Have the catalog to ourselves until the connection is closed, or say who is at work on it."""
+    deadline = time.monotonic() + OTHERS_WAIT_SECONDS
+    connection.execute("PRAGMA busy_timeout = 0")  # the waiting is done here
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # not for a transaction only: the backup is within it
+    while not _lock_out_others(path, connection):
+        if time.monotonic() > deadline:
+            raise CatalogBusyError(
+                f"{path} cannot be upgraded to schema version {schema.VERSION} while an older release works on it: "
+                f"{named(holders(path))}; nothing was changed: wait for it, end it, or give another catalog"
+            )
+        time.sleep(0.02)
+
+
+def _lock_out_others(path: Path, connection: sqlite3.Connection) -> bool:
+    """Take SQLite's exclusive lock on the file; False while anybody has the catalog open.
+
+    A look at who has the file open is not enough: it would see neither other users and containers, nor who opens it
+    after the look, finds the old version, and writes to the new one; and it would take for a holder whoever comes to
+    upgrade it too. But in WAL mode everybody holds a shared lock for as long as the catalog is open. With a rollback
+    journal (on network file systems) only for a statement: there we look as well.
+    """
+    [(mode,)] = connection.execute("PRAGMA journal_mode").fetchall()
+    if mode != "wal" and holders(path):
+        return False
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise
+        return False
+    connection.execute("COMMIT")
+    return True
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -90,20 +90,6 @@ def in_child(work: Callable[[], None]) -> int:
     raise AssertionError("the forked child hangs")
 
 
-def test_eight_create_the_catalog_at_once(tmp_path: Path, catalog_path: Path) -> None:
-    """Promise 9: any number of processes may create one catalog at once."""
-    script = """
-with ExperimentTracker(f"{base}/e{number}", f"e{number}", catalog=catalog) as tracker:
-    tracker.log_metrics({"iou": number / 10}, step=0)
-"""
-    run_at_once(script, tmp_path, catalog_path)
-    with Catalog(catalog_path) as catalog:
-        assert {row.experiment_id for row in catalog.experiments(status="completed")} == {
-            f"e{n}" for n in range(PROCESSES)
-        }
-        assert catalog.best("iou").rows[0].experiment_id == "e7"
-
-
 def test_eight_open_one_experiment_at_once(tmp_path: Path, catalog_path: Path) -> None:
     """Promises 8 and 9: one reserves the id, the others are attempts on it; tags and artifacts merge as rows."""
     script = """
