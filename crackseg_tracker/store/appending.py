@@ -20,14 +20,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from functools import cache
 from os import fstat
 from sqlite3 import Connection, DatabaseError
 from typing import Any
 from weakref import WeakValueDictionary
 
-from crackseg_tracker.errors import CatalogError, CatalogWriteError, MetricError
+from crackseg_tracker.errors import CatalogBusyError, CatalogError, CatalogWriteError, MetricError
 from crackseg_tracker.store import metrics
 from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, is_busy, translated
 from crackseg_tracker.store.keeper import keeper
@@ -67,7 +68,7 @@ class SeriesWriter:
 
     def __init__(self, database: Database, experiment: int, created_ms: int) -> None:
         self._database = database
-        self._experiment = experiment
+        self.experiment = experiment
         self._created_ms = created_ms
         #: name -> [metric, last step], for the series that this process may append to.
         self._open: dict[str, list[int]] = {}
@@ -96,12 +97,14 @@ class SeriesWriter:
             if database.fault is not None:
                 raise database.fault
             try:
-                if not self._append(values, step, offset_ms):
-                    self._log_the_long_way(values, step, offset_ms)
+                appended = self._append(values, step, offset_ms)
+            except CatalogBusyError:
+                raise  # nothing was written, and what is known stays true
             except BaseException:
-                # Ctrl-C may come between a commit and the note of its step; a rolled back transaction opened nothing.
-                self._forget()
+                self._forget()  # Ctrl-C may come between a commit and the note of its step
                 raise
+            if not appended:
+                self._log_the_long_way(values, step, offset_ms)
             if self._unfolded >= self._fold_after * self._patience:
                 self._fold_later_if_busy()
 
@@ -117,7 +120,7 @@ class SeriesWriter:
         try:
             if step is None:
                 step = max([known[name][1] for name in values]) + 1
-            parameters: list[Any] = [self._experiment, step, offset_ms, database.token]
+            parameters: list[Any] = [self.experiment, step, offset_ms, database.token]
             for name, value in values.items():
                 one = known[name]
                 metric, last = one
@@ -162,13 +165,28 @@ class SeriesWriter:
     def _fold(self, connection: Connection) -> None:
         """Move what was appended into the curves and their summaries."""
         appended, self._appended, self._unfolded, self._patience = self._appended, [], 0, 1
-        metrics.fold(connection, self._experiment, appended, self._database.token)
+        metrics.fold(connection, self.experiment, appended, self._database.token)
 
     def _log_the_long_way(self, values: Mapping[str, Any], step: int | None, offset_ms: int) -> None:
         checked = {checked_name(n): v if type(v) is float else number(n, v) for n, v in values.items()}
         if checked:
-            with self._database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
+            with self._transaction() as connection:
                 self._write_step(connection, checked, step, offset_ms)
+
+    @contextmanager
+    def _transaction(self) -> Generator[Connection]:
+        """Hold a transaction that changes what is known: one that is rolled back has opened no series."""
+        with self.forgetting(), self._database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
+            yield connection
+
+    @contextmanager
+    def forgetting(self) -> Generator[None]:
+        """Forget what is known when a transaction inside fails."""
+        try:
+            yield
+        except BaseException:
+            self._forget()
+            raise
 
     def _write_step(
         self, connection: Connection, values: Mapping[str, float], step: int | None, offset_ms: int
@@ -176,7 +194,7 @@ class SeriesWriter:
         self._adopt(connection)
         numbers = {name: metrics.intern(connection, name) for name in values}
         if step is None:
-            step = checked_step(metrics.next_step(connection, self._experiment, values))
+            step = checked_step(metrics.next_step(connection, self.experiment, values))
         for name, value in values.items():
             self._write_series(connection, name, numbers[name], Points([step], [value], [offset_ms]))
 
@@ -185,25 +203,20 @@ class SeriesWriter:
         database = self._database
         with database.lock:
             database.raise_fault()
-            try:
-                with database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
-                    for call in calls:
-                        self._log_within(connection, *call)
-            except BaseException:
-                self._forget()
-                raise
+            with self._transaction() as connection:
+                for call in calls:
+                    try:
+                        self.log_within(connection, *call)
+                    except MetricError as error:
+                        # Only the step after 2^63-1 is found out so late. It must not hold up what follows.
+                        logger.warning("metrics %s were dropped: %s", call[0], error)
 
-    def _log_within(
-        self, connection: Connection, values: Mapping[str, float], step: int | None, offset_ms: int
-    ) -> None:
+    def log_within(self, connection: Connection, values: Mapping[str, float], step: int | None, offset_ms: int) -> None:
+        """Record one call inside a transaction; when that is rolled back, what is known must be forgotten."""
         if values and not self._append(values, step, offset_ms):
             if not connection.in_transaction:  # else this call would be committed, and those before it not
                 raise CatalogWriteError(f"{self._database.path} cannot be written (SQLite rolled back); check the disk")
-            try:
-                self._write_step(connection, values, step, offset_ms)
-            except MetricError as error:
-                # Only the step after 2^63-1 is found out so late. It must not hold up what follows.
-                logger.warning("metrics %s were dropped: %s", values, error)
+            self._write_step(connection, values, step, offset_ms)
         if self._unfolded >= self._fold_after * self._patience:
             self._fold(connection)
 
@@ -217,16 +230,12 @@ class SeriesWriter:
         database = self._database
         with database.lock:
             database.raise_fault()
-            try:
-                with database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
-                    self._adopt(connection)
-                    start = metrics.next_step(connection, self._experiment, series) if following else 0
-                    for name, points in series.items():
-                        if points.steps:
-                            self._write_series(connection, name, metrics.intern(connection, name), points.moved(start))
-            except BaseException:
-                self._forget()
-                raise
+            with self._transaction() as connection:
+                self._adopt(connection)
+                start = metrics.next_step(connection, self.experiment, series) if following else 0
+                for name, points in series.items():
+                    if points.steps:
+                        self._write_series(connection, name, metrics.intern(connection, name), points.moved(start))
 
     def _adopt(self, connection: Connection) -> None:
         """Become the one that appends to this experiment, with nothing left in ``metric_recent``."""
@@ -234,18 +243,18 @@ class SeriesWriter:
         token = self._database.token
         held = connection.execute(
             "SELECT 1 FROM metric_writer WHERE experiment = ? AND token = ?",
-            (self._experiment, token),
+            (self.experiment, token),
         ).fetchone()
         if not held:
             self._open = {}
             connection.execute(
                 "INSERT INTO metric_writer VALUES (?, ?) ON CONFLICT DO UPDATE SET token = excluded.token",
-                (self._experiment, token),
+                (self.experiment, token),
             )
 
     def _write_series(self, connection: Connection, name: str, metric: int, points: Points) -> None:
         """Write points of one series into ``metric_point`` and its summary; the series is open then."""
-        self._open[name] = [metric, metrics.write_series(connection, self._experiment, metric, points)]
+        self._open[name] = [metric, metrics.write_series(connection, self.experiment, metric, points)]
         self._fold_after = _fold_after(len(self._open))
 
 

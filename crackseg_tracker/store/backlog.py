@@ -16,16 +16,15 @@ from weakref import WeakValueDictionary
 
 from crackseg_tracker.errors import CatalogBusyError
 from crackseg_tracker.store import journal
+from crackseg_tracker.store.appending import writer_of
 from crackseg_tracker.store.attempts import Attempt
 from crackseg_tracker.store.changes import Change
 from crackseg_tracker.store.database import PAUSE_SECONDS, Database, living, translated
 from crackseg_tracker.store.journal import Journal, JournalFile, JournalMemory
 from crackseg_tracker.store.keeper import keeper
-from crackseg_tracker.store.replay import Entry, Replay
+from crackseg_tracker.store.replay import LOCK_WAIT_SECONDS, Entry, Replay
 
 WARN_AGAIN_SECONDS = 60.0
-#: A probe of the keeper waits so long for the lock. With no wait at all, one of 64 writers hardly ever found it free.
-PROBE_SECONDS = 0.1
 GIVE_WAY_SECONDS = 0.05
 #: A lock that is waited for so long is no longer contention, but a fault.
 CONTENTION_SECONDS = 2.0
@@ -72,11 +71,15 @@ class Backlog:
         self.error: Exception | None = None
         self.subject = subject
         self.folder = folder
+        self.series = writer_of(database, subject.number, subject.created_ms)
         self._header = header
         self._folders = [database.path.parent / journal.FOLDER, folder / journal.FOLDER]
         self._lock = threading.RLock()  # a signal's handler may come in the middle of a call, and ends the attempt
         self._draining = threading.Lock()
         self._replays: list[Replay] = []
+        #: Replayed whole, and kept until the catalog is synced. Until then they take the next calls: making and syncing
+        #: a file for each call that had to wait kept a crowd of writers waiting.
+        self._spent: list[Replay] = []
         self._begun: list[Attempt] = []
         self._moved_at = 0.0
         self._warned_at = float("-inf")
@@ -91,6 +94,8 @@ class Backlog:
             if self.is_open:
                 return
             self.is_open, self.error, self._moved_at = True, error, time.monotonic()
+            if self._spent and self._spent[-1].source.is_whole:
+                self._replays = [self._spent.pop().resumed()]
         if not isinstance(error, CatalogBusyError):
             self._warn()
         keeper.take(self)
@@ -136,7 +141,7 @@ class Backlog:
                     return
             except OSError as error:
                 logger.warning("%s cannot be written any more: %s", self._replays[-1].source.path, error)
-            self._replays.append(Replay(self._next_journal()))
+            self._replays.append(Replay(self._next_journal(), self.series))
 
     def _next_journal(self) -> Journal:
         """Begin a journal in the next place: beside the catalog, beside the experiment, in memory."""
@@ -188,15 +193,15 @@ class Backlog:
             found: list[Entry] = []
             is_detached = self.is_detached
             for replay in self._replays:
-                start = replay.source.start if is_detached else replay.position
+                start = replay.start if is_detached else replay.position
                 found += map(Entry, journal.records(replay.source, start))
             return found
 
     def in_memory(self) -> int:
         """Tell how many calls would be lost with this process."""
         with self._lock:
-            sources = [replay.source for replay in self._replays]
-        return sum(source.end - source.first for source in sources if isinstance(source, JournalMemory))
+            sources = [replay.source for replay in self._replays if isinstance(replay.source, JournalMemory)]
+        return sum(source.end - source.first for source in sources)
 
     def sync(self) -> None:
         """Have the journals survive a power loss, while calls go on appending."""
@@ -226,17 +231,11 @@ class Backlog:
             if isinstance(self.error, CatalogBusyError) and self.is_degraded:
                 self._warn()
             self.database.reconnect_if_replaced()
-            with self.database.transaction(wait=PROBE_SECONDS):
-                pass
+            if not self._replays:  # and so nothing that will show whether the catalog is back
+                with self.database.transaction(wait=LOCK_WAIT_SECONDS):
+                    pass
             self._replay_the_bulk(deadline)
-            done = self._replay_the_rest(deadline)
-            if done is None:
-                return False
-            if done:
-                self.database.sync()  # before the only other copy goes
-            for replay in done:
-                replay.source.discard()
-            return True
+            return self._replay_the_rest(deadline)
         finally:
             self._draining.release()
 
@@ -253,24 +252,33 @@ class Backlog:
                 self._step(replay)
                 time.sleep(0)  # whoever waits for the database's lock comes first
 
-    def _replay_the_rest(self, deadline: float | None) -> list[Replay] | None:
-        """Replay what came meanwhile, with the calls waiting: a training in a tight loop appends faster than this.
-
-        Returns:
-            The journals that are done with; None when some of them are not.
-        """
+    def _replay_the_rest(self, deadline: float | None) -> bool:
+        """Replay what came meanwhile, with the calls waiting: a training in a tight loop appends faster than this."""
         while not _is_past(deadline):
             with self.database.lock, self._lock:
                 waiting = [replay for replay in self._replays if not replay.is_done]
                 if not waiting:
                     if self.is_detached:
-                        return None
-                    done, self._replays = self._replays, []
+                        return False
+                    self._spent, self._replays = self._spent + self._replays, []
                     self.is_open, self.error, self.database.fault = False, None, None
-                    return done
+                    return True
                 self._step(waiting[0])
             time.sleep(0.001)
-        return None
+        return False
+
+    def spent(self) -> list[tuple[Replay, int]]:
+        """Give the journals that are replayed whole, with how far that is: to `discard` when the catalog is synced."""
+        with self._lock:
+            return [(replay, replay.position) for replay in self._spent]
+
+    def discard(self, spent: Sequence[tuple[Replay, int]]) -> None:
+        """Remove journals of which the catalog has all, and a power loss takes nothing."""
+        with self._lock:
+            done = [replay for replay, position in spent if replay in self._spent and replay.position == position]
+            self._spent = [replay for replay in self._spent if replay not in done]
+        for replay in done:
+            replay.source.discard()
 
     def _step(self, replay: Replay) -> None:
         before = replay.applied, replay.dropped, replay.noted
@@ -290,9 +298,9 @@ class Backlog:
 
     def _after_fork(self) -> None:
         """Leave it to the parent, lock and all."""
-        for replay in self._replays:
+        for replay in self._replays + self._spent:
             replay.source.release()
-        self._replays, self._begun = [], []
+        self._replays, self._spent, self._begun = [], [], []
         self.is_open, self.error = False, None
         self._tally = Tally(0, 0, 0)
         self._lock, self._draining = threading.RLock(), threading.Lock()

@@ -80,6 +80,8 @@ class JournalFile:
         self.header = header
         self.writer = path.name.removesuffix(SUFFIX)
         self.dropped = 0
+        #: Whether more can be appended; what comes after a broken line would be broken too.
+        self.is_whole = True
         self._sequence = 0
         self._descriptor = descriptor
         self._start = len(framed(0, header))
@@ -144,12 +146,14 @@ class JournalFile:
         """
         self._sequence += 1  # before it is written: after a Ctrl-C in between, a number is missing and none given twice
         line = framed(self._sequence, content)
+        self.is_whole = False
         written = os.write(self._descriptor, line)
         if written != len(line):
             # A disk that fills up takes a part. What cannot be cut off again is passed over by its checksum.
             with suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
             raise OSError(28, os.strerror(28))
+        self.is_whole = True
         self._size += written
 
     def sync(self) -> None:
@@ -194,6 +198,7 @@ class JournalMemory:
     """The same in memory, for when nothing can be written: bounded, and what is dropped is counted."""
 
     path = None
+    is_whole = False  # what it had is in the catalog, and nothing is won by keeping it
 
     def __init__(self, header: Any) -> None:
         self.header = header

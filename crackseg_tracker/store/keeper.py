@@ -105,6 +105,9 @@ class Keeper:
         deadline = time.monotonic() + seconds
         while self._drain(deadline) and time.monotonic() < deadline:
             time.sleep(FIRST_PROBE_SECONDS)
+        for database in {backlog.database for backlog in self._backlogs if backlog.spent()}:
+            with suppress(CatalogError):
+                self._sync(database, self._charges[database])
         return [count for backlog in list(self._backlogs) if (count := backlog.in_memory())]
 
     def _wake(self) -> None:
@@ -131,18 +134,14 @@ class Keeper:
         """Replay what is journaled; tell whether some of it has to wait."""
         for backlog in list(self._backlogs):
             with suppress(CatalogError):
-                if backlog.drain(deadline):
-                    with self._lock:
-                        if not backlog.is_open and backlog in self._backlogs:
-                            self._backlogs.remove(backlog)
-        return bool(self._backlogs)
+                backlog.drain(deadline)
+        return any(backlog.is_open for backlog in list(self._backlogs))
 
     def _look_at(self, database: Database, charge: _Charge) -> None:
         """Sync what was committed, and look whether the catalog's files are whole and in their places."""
         charge.is_asked_for, charge.looked_at = False, time.monotonic()
-        for backlog in list(self._backlogs):
-            if backlog.database is database:
-                backlog.sync()
+        for backlog in self._backlogs_of(database):
+            backlog.sync()
         try:
             self._sync(database, charge)
             database.check_in_place()
@@ -156,19 +155,31 @@ class Keeper:
         self._measure_log(database, charge)
 
     def _sync(self, database: Database, charge: _Charge) -> None:
+        """Sync what was committed; journals that were replayed into it are not needed any more."""
+        spent = [(backlog, backlog.spent()) for backlog in self._backlogs_of(database)]
         commits = database.commits()
-        if commits == charge.synced and not charge.is_unsure:
-            return
-        try:
-            if charge.is_unsure:
-                database.checkpoint()
-            database.sync()
-        except CatalogError as error:
-            if not charge.is_unsure:
-                logger.warning("%s; what was committed in the last seconds may be lost with the power", error)
-            charge.is_unsure = True
-            raise
-        charge.synced, charge.is_unsure = commits, False
+        if commits != charge.synced or charge.is_unsure:
+            try:
+                if charge.is_unsure:
+                    database.checkpoint()
+                database.sync()
+            except CatalogError as error:
+                if not charge.is_unsure:
+                    logger.warning("%s; what was committed in the last seconds may be lost with the power", error)
+                charge.is_unsure = True
+                raise
+            charge.synced, charge.is_unsure = commits, False
+        for backlog, replays in spent:
+            backlog.discard(replays)
+            self._let_go(backlog)
+
+    def _backlogs_of(self, database: Database) -> list[Backlog]:
+        return [backlog for backlog in list(self._backlogs) if backlog.database is database]
+
+    def _let_go(self, backlog: Backlog) -> None:
+        with self._lock:
+            if not backlog.is_open and not backlog.spent() and backlog in self._backlogs:
+                self._backlogs.remove(backlog)
 
     def _replay_ownerless(self, database: Database, charge: _Charge) -> None:
         with self._lock:

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 from crackseg_tracker import sidecar
 from crackseg_tracker.errors import CatalogError
 from crackseg_tracker.schema import ENDS
-from crackseg_tracker.store import appending, liveness, metrics, reading
+from crackseg_tracker.store import liveness, metrics, reading
 from crackseg_tracker.store.attempts import Attempt, AttemptChange
 from crackseg_tracker.store.backlog import Backlog, Subject, backlogs_of
 from crackseg_tracker.store.changes import AttemptEnd, Change, StatusChange, Target, end_attempt
@@ -59,7 +59,7 @@ class Recorder:
         synced: bool = False,
     ) -> None:
         self._redact = redact
-        self.series = appending.writer_of(database, subject.number, subject.created_ms)
+        self.series = backlog.series
         self.backlog = backlog
         self.attempt: Attempt | None = None
         self._database = database

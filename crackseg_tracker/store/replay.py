@@ -11,10 +11,10 @@ import logging
 import os
 import sqlite3
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crackseg_tracker import config as configs
 from crackseg_tracker.redaction import Redactor
@@ -26,8 +26,12 @@ from crackseg_tracker.store.database import Database, is_storage_fault, now
 from crackseg_tracker.store.journal import Journal, JournalFile, Record
 from crackseg_tracker.store.metric_changes import MetricCalls
 
-# The others want the lock too: a replay tries again later rather than make them wait.
-LOCK_WAIT_SECONDS = 0.05
+# The others want the lock too: a replay tries again later rather than make them wait. (With no wait at all, one of 64
+# writers hardly ever found it free.)
+LOCK_WAIT_SECONDS = 0.1
+
+if TYPE_CHECKING:
+    from crackseg_tracker.store.appending import SeriesWriter
 
 logger = logging.getLogger("crackseg_tracker")
 
@@ -50,11 +54,19 @@ class Entry:
 
 
 class Replay:
-    """How far a journal has been read."""
+    """How far a journal has been read.
 
-    def __init__(self, source: Journal) -> None:
+    Args:
+        source: The journal.
+        series: What appends to the experiment, where that is this process: calls that it replays itself need not have
+            it look at every series again, which holds up everybody else for ten times as long.
+    """
+
+    def __init__(self, source: Journal, series: SeriesWriter | None = None) -> None:
         self.source = source
-        self.position = source.start
+        #: Where this process's calls begin that the catalog could not take; others' are all of it.
+        self.start = self.position = source.start
+        self._series = series
         self.applied = 0
         self.dropped = 0
         #: The experiment's number in the catalog, once looked up.
@@ -62,6 +74,11 @@ class Replay:
         #: Numbers of attempts by the time at which they began.
         self.attempts: dict[str, int] = {}
         self.noted = self._unnoted = 0
+
+    def resumed(self) -> Replay:
+        """Go on with what will be appended from here on."""
+        self.start = self.position
+        return self
 
     @property
     def is_done(self) -> bool:
@@ -77,7 +94,7 @@ class Replay:
         batch = self.source.batch(self.position)
         lost = self.source.dropped  # by a memory that was full
         self._unnoted = lost - self.noted
-        with database.transaction(wait=wait) as connection:
+        with self._forgetting(), database.transaction(wait=wait) as connection:
             experiment = find_or_create(connection, self.source.header)
             applied, dropped = self._apply(connection, experiment, batch.records)
         self.experiment = experiment
@@ -115,8 +132,11 @@ class Replay:
     def _apply_group(self, connection: Connection, experiment: int, group: Sequence[Record]) -> int:
         """Apply records together, or else one by one; give how many could not be."""
         try:
-            with _savepoint(connection):
-                self._apply_entries(connection, experiment, [Entry(record) for record in group])
+            with self._forgetting(), _savepoint(connection):
+                if _is_call(group[0]):
+                    self._apply_calls(connection, experiment, [Entry(record) for record in group])
+                else:
+                    self._apply_entry(connection, experiment, Entry(group[0]))
             return 0
         except Exception as error:
             if is_storage_fault(error) or isinstance(error, MemoryError):
@@ -126,12 +146,18 @@ class Replay:
             self._reject(group[0], error)
             return 1
 
-    def _apply_entries(self, connection: Connection, experiment: int, entries: Sequence[Entry]) -> None:
-        if len(entries) > 1:  # calls of log_metrics, which are written down series by series
-            calls = [call for e in entries for one in e.changes if isinstance(one, MetricCalls) for call in one.calls]
+    def _forgetting(self) -> AbstractContextManager[None]:
+        return self._series.forgetting() if self._series else nullcontext()
+
+    def _apply_calls(self, connection: Connection, experiment: int, entries: Sequence[Entry]) -> None:
+        calls = [call for e in entries for one in e.changes if isinstance(one, MetricCalls) for call in one.calls]
+        if self._series and self._series.experiment == experiment:
+            for call in calls:
+                self._series.log_within(connection, *call)
+        else:
             metrics.write_calls(connection, experiment, calls)
-            return
-        [entry] = entries
+
+    def _apply_entry(self, connection: Connection, experiment: int, entry: Entry) -> None:
         if isinstance(entry.begin, AttemptChange):
             self.attempts[entry.begin.at] = entry.begin.number(connection, experiment)
         attempt = self.attempts.get(entry.attempt) if isinstance(entry.attempt, str) else entry.attempt
@@ -162,17 +188,21 @@ def _grouped(records: Iterable[Record]) -> Generator[list[Record]]:
     """Put calls of log_metrics that follow each other together; every other record is by itself."""
     group: list[Record] = []
     for record in records:
-        _, begin, given = record[1]
-        plain = begin is None and len(given) == 1 and given[0][0] == MetricCalls.__name__
-        if not plain and group:
+        is_call = _is_call(record)
+        if not is_call and group:
             yield group
             group = []
-        if plain:
+        if is_call:
             group.append(record)
         else:
             yield [record]
     if group:
         yield group
+
+
+def _is_call(record: Record) -> bool:
+    _, begin, given = record[1]
+    return begin is None and len(given) == 1 and given[0][0] == MetricCalls.__name__
 
 
 @contextmanager
