@@ -22,7 +22,7 @@ import logging
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from os import fstat
 from sqlite3 import Connection, DatabaseError
 from typing import Any
@@ -149,7 +149,8 @@ class SeriesWriter:
     def _append_when_free(self, connection: Connection, sql: str, parameters: list[Any]) -> bool:
         self._patience = CROWDED
         with translated(self._database.path):
-            cursor = self._database.retrying(lambda: connection.execute(sql, parameters), WRITE_WAIT_SECONDS)
+            append = partial(connection.execute, sql, parameters)
+            cursor = self._database.retrying(append, WRITE_WAIT_SECONDS, in_turn=True)
         return cursor.rowcount > 0
 
     def _fold_later_if_busy(self) -> None:

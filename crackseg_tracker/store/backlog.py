@@ -19,7 +19,7 @@ from crackseg_tracker.store import journal
 from crackseg_tracker.store.appending import writer_of
 from crackseg_tracker.store.attempts import Attempt
 from crackseg_tracker.store.changes import Change
-from crackseg_tracker.store.database import PAUSE_SECONDS, Database, living, translated
+from crackseg_tracker.store.database import Database, living, translated
 from crackseg_tracker.store.journal import Journal, JournalFile, JournalMemory
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.replay import LOCK_WAIT_SECONDS, Entry, Replay
@@ -84,6 +84,8 @@ class Backlog:
         self._moved_at = 0.0
         self._warned_at = float("-inf")
         self._tally = Tally(0, 0, 0)
+        #: What calls that give way wait for.
+        self._waiting: list[threading.Lock] = []
         database.on_fork(self._after_fork)
 
     # Filling it
@@ -126,10 +128,14 @@ class Backlog:
         Calls that come faster than they are replayed would keep a crowd of writers journaling for ever: of 64 that
         began at once and logged every 5 ms, which the catalog can take, none came back to it.
         """
-        end = time.monotonic() + GIVE_WAY_SECONDS
-        # Not an Event, whose lock a signal's handler would wait for, when it comes amid ours and journals too.
-        while isinstance(self.error, CatalogBusyError) and not self.is_degraded and time.monotonic() < end:
-            time.sleep(PAUSE_SECONDS)
+        if not isinstance(self.error, CatalogBusyError) or self.is_degraded:
+            return
+        # Not an Event, whose lock a signal's handler would wait for when it comes amid ours, and journals too.
+        closed = threading.Lock()
+        closed.acquire()
+        self._waiting.append(closed)
+        if self.is_open:
+            closed.acquire(timeout=GIVE_WAY_SECONDS)
 
     def _put(self, content: Any, synced: bool) -> None:
         while True:
@@ -256,16 +262,21 @@ class Backlog:
         """Replay what came meanwhile, with the calls waiting: a training in a tight loop appends faster than this."""
         while not _is_past(deadline):
             with self.database.lock, self._lock:
-                waiting = [replay for replay in self._replays if not replay.is_done]
-                if not waiting:
+                undone = next((replay for replay in self._replays if not replay.is_done), None)
+                if undone is None:
                     if self.is_detached:
                         return False
                     self._spent, self._replays = self._spent + self._replays, []
                     self.is_open, self.error, self.database.fault = False, None, None
-                    return True
-                self._step(waiting[0])
+                    waiting, self._waiting = self._waiting, []
+                    break
+                self._step(undone)
             time.sleep(0.001)
-        return False
+        else:
+            return False
+        for closed in waiting:
+            closed.release()
+        return True
 
     def spent(self) -> list[tuple[Replay, int]]:
         """Give the journals that are replayed whole, with how far that is: to `discard` when the catalog is synced."""
@@ -301,7 +312,7 @@ class Backlog:
         for replay in self._replays + self._spent:
             replay.source.release()
         self._replays, self._spent, self._begun = [], [], []
-        self.is_open, self.error = False, None
+        self.is_open, self.error, self._waiting = False, None, []
         self._tally = Tally(0, 0, 0)
         self._lock, self._draining = threading.RLock(), threading.Lock()
 

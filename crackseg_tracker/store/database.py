@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MethodType
@@ -33,13 +33,22 @@ from crackseg_tracker.errors import (
 )
 from crackseg_tracker.settings import Location
 from crackseg_tracker.store import creation, filesystems, upgrading
+from crackseg_tracker.store.turns import Turns
 
 #: How long to wait for a lock that another process holds: before a training starts, and while one waits for us.
 #: (Ten seconds were too few for one of 64 that started at once on two busy cores.)
 LOCK_WAIT_SECONDS = 30.0
-WRITE_WAIT_SECONDS = 0.2
+WRITE_WAIT_SECONDS = 0.25
 PAUSE_SECONDS = 0.003
-PATIENT_SECONDS = 0.04
+#: Who stands in the queue (`store.turns`) asks only when it is the first; not for ever, for that one may be stopped.
+QUEUE_SECONDS = 0.1
+TURN_PAUSE_SECONDS = 0.0005
+#: A call dirties one page, and the same few pages again and again: a checkpoint costs the same two syncs for 2,000
+#: frames (8 MB of WAL) as for the usual 1,000, and comes half as often.
+CHECKPOINT_FRAMES = 2000
+CROWD_CHECKPOINT_FRAMES = 12000
+#: Who empties the log keeps writers waiting for so long at most, until those who read it are done.
+EMPTYING_SECONDS = 0.02
 
 logger = logging.getLogger("crackseg_tracker")
 
@@ -82,6 +91,9 @@ class Database:
         #: The write-ahead log that was seen last, by device and inode.
         self._log: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
+        self._turns = Turns(self.path)
+        self._checkpoint_frames = CHECKPOINT_FRAMES
+        self.contended = False
         _databases[id(self)] = self
 
     @property
@@ -110,12 +122,11 @@ class Database:
             _check_version(self.path, connection)
             filesystems.settle(connection, self.path)
             connection.execute("PRAGMA foreign_keys = ON")
-            # A call dirties one page, and the same few pages again and again: a checkpoint costs the same two syncs for
-            # 2,000 frames (8 MB of WAL) as for the usual 1,000, and comes half as often.
-            connection.execute("PRAGMA wal_autocheckpoint = 2000")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_FRAMES}")
             connection.execute("PRAGMA journal_size_limit = 67108864")  # once a reader that held it up is gone
             connection.execute("PRAGMA trusted_schema = OFF")
         self.token = secrets.randbits(62)
+        self._checkpoint_frames = CHECKPOINT_FRAMES
         self._watch()
         return connection
 
@@ -169,7 +180,7 @@ class Database:
         with self.lock, translated(self.path):
             connection = self.connection
             self.check_in_place()
-            self.retrying(lambda: connection.execute("BEGIN IMMEDIATE"), wait)
+            self.retrying(lambda: connection.execute("BEGIN IMMEDIATE"), wait, in_turn=True)
             try:
                 yield connection
                 if commit:
@@ -192,24 +203,52 @@ class Database:
         with self.lock, translated(self.path):
             return self.retrying(lambda: self.connection.execute(sql, parameters).fetchall())
 
-    def retrying(self, work: Callable[[], Any], wait: float = LOCK_WAIT_SECONDS) -> Any:
-        """Do the work, again after a random pause for as long as another process holds the lock.
+    def retrying(self, work: Callable[[], Any], wait: float = LOCK_WAIT_SECONDS, *, in_turn: bool = False) -> Any:
+        """Do the work, again and again for as long as another process holds the lock.
 
-        A pause lasts as long as some fifty calls of another process. Shorter ones make all of them slower: of eight
-        writers, those that ask in vain took half of the processors. Who has waited for long asks more often.
+        Args:
+            work: What fails at once when the lock is taken.
+            wait: For so many seconds.
+            in_turn: Let those go first who came first.
         """
-        began = None
-        while True:
-            try:
-                return work()
-            except sqlite3.OperationalError as error:
-                if not is_busy(error):
-                    raise
-                began = began or time.monotonic()
-                waited = time.monotonic() - began
-                if waited > wait:
-                    raise
-            time.sleep(random.uniform(0.5, 1.5) * (PAUSE_SECONDS if waited < PATIENT_SECONDS else PAUSE_SECONDS / 2))
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+        deadline = time.monotonic() + wait
+        if in_turn:
+            self._expect_others(True)
+        with self._turns.turn(min(QUEUE_SECONDS, wait)) if in_turn else nullcontext(False) as ours:
+            while True:
+                try:
+                    return work()
+                except sqlite3.OperationalError as error:
+                    if not is_busy(error) or time.monotonic() > deadline:
+                        raise
+                # Shorter pauses make everybody slower: of eight writers, those that ask in vain took half of the
+                # processors.
+                time.sleep(random.uniform(0.5, 1.5) * (TURN_PAUSE_SECONDS if ours else PAUSE_SECONDS))
+
+    def _expect_others(self, crowded: bool) -> None:
+        """Leave checkpoints to the keeper while others write too.
+
+        They do not make SQLite begin the log anew then (`empty_log`), and each commit of each process would copy and
+        sync what came since the last.
+        """
+        self.contended = crowded
+        frames = CROWD_CHECKPOINT_FRAMES if crowded else CHECKPOINT_FRAMES
+        if frames != self._checkpoint_frames and self._connection is not None:
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {frames}")
+            self._checkpoint_frames = frames
+
+    def calm_down(self) -> None:
+        """Note that nobody else was met since the last time."""
+        with self.lock:
+            if self.contended:
+                self.contended = False
+            else:
+                self._expect_others(False)
 
     def on_fork(self, forget: MethodType) -> None:
         """Have a bound method called in a forked child, in which nothing known about the catalog holds any more."""
@@ -264,6 +303,20 @@ class Database:
         with self.lock, translated(self.path):
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
+    def empty_log(self) -> bool:
+        """Copy the write-ahead log into the database and empty it; False when somebody reads it.
+
+        SQLite begins the log anew only when nobody is at it in that moment, and of many writers one always is. Over a
+        connection of its own, for the copying and syncing must hold up no call.
+        """
+        with translated(self.path), closing(sqlite3.connect(self.path, timeout=EMPTYING_SECONDS)) as connection:
+            is_busy, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if is_busy or copied < frames:
+                return False
+            # All but nothing is left to copy: this keeps writers waiting for some milliseconds.
+            is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not is_busy
+
     def commits(self) -> tuple[int, int]:
         """Give what changes with everything that this process commits."""
         with self.lock:
@@ -286,6 +339,7 @@ class Database:
         if self._connection is not None:
             keep_for_ever(self._connection)
         self._connection = None
+        self._turns.forget()
         self.lock = threading.RLock()  # a thread of the parent may have held the old one
         for listener, forget in list(self._fork_listeners.items()):
             forget(listener)

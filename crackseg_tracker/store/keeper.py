@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 #: How often commits are synced; a power loss takes at most this and the time of a sync.
 SYNC_SECONDS = 2.0
 OWNERLESS_SECONDS = 10.0
-#: Checkpoints keep the write-ahead log at some 8 MB, unless a reader holds on to an old state of it.
+#: Checkpoints keep the write-ahead log at some 8 MB, unless a reader holds on to an old state of it, or there is a
+#: reader at any time.
+LONG_LOG_BYTES = 16 * 1024 * 1024
 LONGEST_LOG_BYTES = 64 * 1024 * 1024
 WARN_AGAIN_SECONDS = 600.0
 FIRST_PROBE_SECONDS, LAST_PROBE_SECONDS = 0.02, 0.5
@@ -44,6 +46,7 @@ class _Charge:
         #: Those in which journals are looked for next: not all of them, for a process may have made thousands.
         self.due: set[Path] = set()
         self.fault: CatalogError | None = None
+        self.longest_log = LONG_LOG_BYTES
         self.warned_of_log_at = float("-inf")
         #: What `Database.commits` gave when all was synced.
         self.synced: tuple[int, int] | None = None
@@ -152,7 +155,7 @@ class Keeper:
             if charge.fault is not None and database.fault is charge.fault:
                 database.fault = None  # nobody wrote meanwhile, or strictly
             charge.fault = None
-        self._measure_log(database, charge)
+        self._bound_log(database, charge)
 
     def _sync(self, database: Database, charge: _Charge) -> None:
         """Sync what was committed; journals that were replayed into it are not needed any more."""
@@ -190,9 +193,16 @@ class Keeper:
         with suppress(CatalogError):
             replay.replay_ownerless(database, [folder / journal.FOLDER for folder in due])
 
-    def _measure_log(self, database: Database, charge: _Charge) -> None:
-        """Say who keeps the write-ahead log from being emptied."""
+    def _bound_log(self, database: Database, charge: _Charge) -> None:
+        """Empty the write-ahead log when it does not begin anew by itself; say who keeps it from being emptied."""
+        database.calm_down()
         size = database.log_size()
+        if size > charge.longest_log:
+            is_emptied = False
+            with suppress(CatalogError):
+                is_emptied = not database.private and database.is_in_place() and database.empty_log()
+            # A reader may stay for hours: trying again and again would hold up the writers.
+            charge.longest_log = LONG_LOG_BYTES + (0 if is_emptied else size)
         if size > LONGEST_LOG_BYTES and time.monotonic() - charge.warned_of_log_at > WARN_AGAIN_SECONDS:
             charge.warned_of_log_at = time.monotonic()
             own = {os.getpid(): "this process"}

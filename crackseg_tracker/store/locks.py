@@ -16,6 +16,9 @@ from pathlib import Path
 
 from crackseg_tracker.folders import make_private_folder
 
+#: Whether the system wakes those who wait for a lock, in the order in which they came.
+CAN_QUEUE = sys.platform != "win32"
+
 _CREATION_SUFFIX = ".lock"
 _LIVES_FOLDER = "attempts"
 _LIFE_LOCK = re.compile(r"[0-9]+-[0-9a-f]{16}\.lock")
@@ -105,6 +108,12 @@ def unlock(descriptor: int) -> None:
         import fcntl
 
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def wait_for(descriptor: int) -> None:
+    """Take the lock of a file that is open, after all who asked before. Where none can be had, there is no wait."""
+    with suppress(OSError):
+        _lock(descriptor, wait=True)
 
 
 def try_lock(descriptor: int) -> bool:

@@ -80,14 +80,15 @@ class Recorder:
 
     def log(self, values: Mapping[str, Any], step: int | None) -> None:
         """Record one call of ``log_metrics``."""
-        if not self.backlog.is_open:
+        has_waited = not self.backlog.is_open
+        if has_waited:
             try:
                 self.series.log(values, step)
                 return
             except FAULTS as error:
                 self._absorb(error)
         checked = {checked_name(name): number(name, value) for name, value in values.items()}
-        self._log_call((checked, step, self.series.offset_ms()))
+        self._log_call((checked, step, self.series.offset_ms()), has_waited=has_waited)
 
     def log_calls(self, calls: Sequence[Call]) -> None:
         """Record calls of ``log_metrics`` that were buffered, in one transaction."""
@@ -98,10 +99,12 @@ class Recorder:
             except FAULTS as error:
                 self._absorb(error)
         for call in calls:
-            self._log_call(call)
+            self._log_call(call, has_waited=True)  # or will have, for each of them
 
-    def _log_call(self, call: Call) -> None:
-        self._write_or_journal(lambda: self.series.log(*call), lambda: [MetricCalls(calls=[call])])
+    def _log_call(self, call: Call, *, has_waited: bool) -> None:
+        self._write_or_journal(
+            lambda: self.series.log(*call), lambda: [MetricCalls(calls=[call])], has_waited=has_waited
+        )
 
     def log_history(self, series: Mapping[str, metrics.Points], *, following: bool = False) -> None:
         """Record whole series.
@@ -210,9 +213,21 @@ class Recorder:
             self.write()
 
     def _write_or_journal(
-        self, write: Callable[[], None], given: Callable[[], Sequence[Change]], *, synced: bool = False
+        self,
+        write: Callable[[], None],
+        given: Callable[[], Sequence[Change]],
+        *,
+        synced: bool = False,
+        has_waited: bool = False,
     ) -> None:
-        """Write to the catalog, or append to the backlog: in the one place where that is decided."""
+        """Write to the catalog, or append to the backlog: in the one place where that is decided.
+
+        Args:
+            write: Writes to the catalog.
+            given: What it writes, for the backlog.
+            synced: Have it survive a power loss.
+            has_waited: Whether the call has waited for the catalog's lock already; else it gives way to the replay.
+        """
         while True:
             if not self.backlog.is_open:
                 try:
@@ -220,10 +235,12 @@ class Recorder:
                     return
                 except FAULTS as error:
                     self._absorb(error)
+                    has_waited = True
             elif self._strict and self.backlog.error is not None:
                 raise self.backlog.error
             if self.backlog.append(self._known_attempt(), given(), synced=synced or self._synced):
-                self.backlog.give_way()
+                if not has_waited:
+                    self.backlog.give_way()
                 if synced:  # and with the end in a journal all that went to the catalog before it
                     with suppress(CatalogError):
                         self._database.sync()
