@@ -6,9 +6,11 @@ is imported when the catalog first sees its experiment, and kept as ``experiment
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-import tempfile
+import secrets
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -86,24 +88,43 @@ def read(folder: Path, experiment_id: str) -> Origin | None:
     )
 
 
-def write(folder: Path, metadata: dict[str, Any]) -> None:
-    """Write the file atomically, for its owner only.
+class Sidecar:
+    """The file beside one experiment, as this process writes it."""
 
-    Raises:
-        OSError: When the folder cannot be written.
-    """
-    make_private_folder(folder)
-    target = folder / FILE
-    if is_foreign(folder, metadata["experiment_id"]):
-        _keep(target)
-    descriptor, name = tempfile.mkstemp(prefix=f".{FILE}.", dir=folder)  # mkstemp makes it 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(_with_a_line_each({"tracker": _TRACKER, **metadata}))
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = itertools.count(1)
+        self._written = 0
+        self._lock = threading.RLock()  # a signal's handler may come in the middle, and writes the end
+
+    def number(self) -> int:
+        """Give the number of what will be looked up now: of two that are written at once, the later one stays."""
+        return next(self._numbers)
+
+    def write(self, number: int, metadata: dict[str, Any]) -> None:
+        """Write the file atomically, for its owner only.
+
+        Raises:
+            OSError: When the folder cannot be written.
+        """
+        make_private_folder(self._folder)
+        target = self._folder / FILE
+        if is_foreign(self._folder, metadata["experiment_id"]):
+            _keep(target)
+        draft = self._folder / f".{FILE}.{os.getpid()}-{secrets.token_hex(4)}"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(_with_a_line_each({"tracker": _TRACKER, **metadata}))
+            with self._lock:
+                if number > self._written:
+                    os.replace(draft, target)
+                    self._written = number
+                else:
+                    draft.unlink()
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
 
 
 def _with_a_line_each(data: dict[str, Any]) -> str:

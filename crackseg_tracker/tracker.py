@@ -11,18 +11,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from crackseg_tracker import arguments, fingerprint, ranks, settings, sidecar, values
+from crackseg_tracker import arguments, fingerprint, ranks, settings, values
 from crackseg_tracker import config as configs
 from crackseg_tracker.errors import InvalidValueError, MetricError
 from crackseg_tracker.identity import IDENTITY_IGNORES, checked_patterns
 from crackseg_tracker.redaction import Redactor
 from crackseg_tracker.rows import Metadata, nothing_known
 from crackseg_tracker.schema import ENDS
+from crackseg_tracker.sidecar import FILE
 from crackseg_tracker.store import changes, endings, metric_changes, metrics, reading
 from crackseg_tracker.store.backlog import backlog_of
 from crackseg_tracker.store.buffer import MetricBuffer
 from crackseg_tracker.store.changes import Change
 from crackseg_tracker.store.database import Database, open_database, open_privately
+from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.opening import OnDuplicate, Opening
 from crackseg_tracker.store.recording import FAULTS, Recorder
 
@@ -178,7 +180,7 @@ class ExperimentTracker:
             self._recorder.write(changes.StatusChange(status="running"), resume=True)
         else:
             self._recorder.begin_attempt()
-        self._write_sidecar()
+        self._write_sidecar_soon()
 
     def complete_experiment(self) -> None:
         """Set the status to completed."""
@@ -540,15 +542,16 @@ class ExperimentTracker:
         text = self._redactor.text(arguments.lenient_text(message))
         self._flush_metrics()
         if not self._leads:
-            self._recorder.write(changes.AttemptEnd(reason=text or status), synced=True)
+            with self._recorder.ending(changes.AttemptEnd(reason=text or status)):
+                pass  # the sidecar is the first rank's
             return
         before = self._recorder.status()
-        self._recorder.write(changes.StatusChange(status=status, message=text), synced=True)
-        if before in ENDS and before != status:
-            logger.warning("%s had ended as %s and is now %s", self.experiment_id, before, status)
-        if status == "completed" and not self._pending and (digests := self._digests()):
-            self._recorder.write(*digests)
-        self._write_sidecar()
+        with self._recorder.ending(changes.StatusChange(status=status, message=text)):
+            if before in ENDS and before != status:
+                logger.warning("%s had ended as %s and is now %s", self.experiment_id, before, status)
+            if status == "completed" and not self._pending and (digests := self._digests()):
+                self._recorder.write(*digests)
+            self._write_sidecar()
 
     def _digests(self) -> list[Change]:
         """Hash the files that were too large to be hashed at once."""
@@ -588,15 +591,22 @@ class ExperimentTracker:
             )
         return self._known
 
+    def _write_sidecar_soon(self) -> None:
+        """Leave it to the keeper: a start has nothing that must be beside the experiment at once."""
+        if not self._database.private and self._leads:
+            keeper.do_soon(self._database, self._recorder, self._write_sidecar)
+
     def _write_sidecar(self) -> None:
         if self._database.private or not self._leads:
             return
-        if self._recorder.is_deleted():
-            return  # the folder may belong to another experiment now
+        keeper.do_not(self._database, self._recorder)
+        number = self._recorder.sidecar.number()
         try:
-            sidecar.write(self._folder, self._look(())._asdict())
+            if self._recorder.is_deleted():
+                return  # the folder may belong to another experiment now
+            self._recorder.sidecar.write(number, self._look(())._asdict())
         except OSError as error:
-            logger.warning("%s could not be written: %s", self._folder / sidecar.FILE, error)
+            logger.warning("%s could not be written: %s", self._folder / FILE, error)
 
     def _after_fork(self) -> None:
         """In a forked child: what is pending is the parent's."""

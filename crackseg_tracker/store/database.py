@@ -32,13 +32,13 @@ from crackseg_tracker.errors import (
     ForeignCatalogError,
 )
 from crackseg_tracker.settings import Location
-from crackseg_tracker.store import creation, filesystems, upgrading
+from crackseg_tracker.store import creation, filesystems, syncing, upgrading
 from crackseg_tracker.store.turns import Turns
 
 #: How long to wait for a lock that another process holds: before a training starts, and while one waits for us.
 #: (Ten seconds were too few for one of 64 that started at once on two busy cores.)
 LOCK_WAIT_SECONDS = 30.0
-WRITE_WAIT_SECONDS = 0.25
+WRITE_WAIT_SECONDS = 0.2
 PAUSE_SECONDS = 0.003
 #: Who stands in the queue (`store.turns`) asks only when it is the first; not for ever, for that one may be stopped.
 QUEUE_SECONDS = 0.1
@@ -274,6 +274,25 @@ class Database:
                 f"{self.path}-wal cannot be synced ({error.strerror}); check the disk and permissions"
             ) from error
 
+    def begin_sync(self) -> syncing.Syncing:
+        """Begin to `sync`, in another thread."""
+        return syncing.begin(self.sync)
+
+    @contextmanager
+    def hurrying(self) -> Generator[None]:
+        """Have no commit wait for the disk: what is left of the process's time is for one sync."""
+        with self.lock:
+            if self._connection is None:
+                yield
+                return
+            try:
+                self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+                yield
+            finally:  # of other threads, one may go on
+                self._connection.execute(f"PRAGMA wal_autocheckpoint = {self._checkpoint_frames}")
+                self._connection.execute(f"PRAGMA synchronous = {'FULL' if self.full_sync else 'NORMAL'}")
+
     def log_size(self) -> int:
         """Give the size of the write-ahead log."""
         try:
@@ -333,6 +352,11 @@ class Database:
                     connection.close()
             else:  # SQLite would delete the -wal at the path, which may be another catalog's by now
                 keep_for_ever(connection)
+
+    def abandon(self) -> None:
+        """Never close the connection: the disk hangs, and the process ends all the same."""
+        if self._connection is not None:
+            keep_for_ever(self._connection)
 
     def _forget_inherited(self) -> None:
         """Run in a forked child: keep the parent's handle open and untouched, for ever."""
@@ -509,7 +533,9 @@ def _after_fork_in_child() -> None:
 
 def _close_all() -> None:
     for database in living(_databases):
-        database.close()
+        # The last one to close a catalog syncs it.
+        if not syncing.begin(database.close).wait(syncing.exit_deadline()):
+            database.abandon()
 
 
 atexit.register(_close_all)

@@ -23,11 +23,9 @@ from typing import Any
 
 from crackseg_tracker.errors import CatalogError
 from crackseg_tracker.store import buffer, lives
+from crackseg_tracker.store.syncing import EXIT_SECONDS, exit_deadline
 
 logger = logging.getLogger("crackseg_tracker")
-
-#: What an exit handler may take in all.
-LIMIT_SECONDS = 2.0
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 _WITHOUT_A_WORD = "the interpreter exited before an end was recorded"
@@ -75,12 +73,12 @@ def _watch_the_end_of_a_child() -> None:
         _finalizer_of = os.getpid()
 
 
-def _end(status: str, message: str) -> None:
-    deadline = time.monotonic() + LIMIT_SECONDS
+def _end(status: str, message: str, deadline: float | None = None) -> None:
+    deadline = deadline or time.monotonic() + EXIT_SECONDS
     for attempts in lives.everywhere():
         try:
             attempts.abandon_call(deadline)
-            buffer.flush_all(LIMIT_SECONDS / 8)
+            buffer.flush_all(EXIT_SECONDS / 8)
             attempts.end_all(status, message, deadline)
         except Exception as error:
             trace = not isinstance(error, CatalogError)  # which says all there is to say
@@ -105,7 +103,8 @@ def _on_uncaught(kind: type[BaseException], error: BaseException, trace: Traceba
 
 def _at_exit() -> None:
     error = sys.exception()
-    _end(*(("aborted", _WITHOUT_A_WORD) if error is None else of_exception(error)))
+    status, message = ("aborted", _WITHOUT_A_WORD) if error is None else of_exception(error)
+    _end(status, message, exit_deadline())
 
 
 def _after_fork_in_child() -> None:

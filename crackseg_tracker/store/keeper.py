@@ -12,14 +12,17 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from crackseg_tracker.errors import CatalogError
-from crackseg_tracker.store import holders, journal, replay
+from crackseg_tracker.store import holders, journal, replay, syncing
 from crackseg_tracker.store.database import Database
+from crackseg_tracker.store.syncing import exit_deadline
 
 if TYPE_CHECKING:
     from crackseg_tracker.store.backlog import Backlog
@@ -32,8 +35,9 @@ OWNERLESS_SECONDS = 10.0
 LONG_LOG_BYTES = 16 * 1024 * 1024
 LONGEST_LOG_BYTES = 64 * 1024 * 1024
 WARN_AGAIN_SECONDS = 600.0
+#: A close waits so long for the sync of what was journaled; what is not synced then stays in the journal too.
+SYNC_WAIT_SECONDS = 0.5
 FIRST_PROBE_SECONDS, LAST_PROBE_SECONDS = 0.02, 0.5
-EXIT_SECONDS = 1.0
 
 logger = logging.getLogger("crackseg_tracker")
 
@@ -44,7 +48,7 @@ class _Charge:
     def __init__(self, database: Database) -> None:
         self.folders = {database.path.parent}
         #: Those in which journals are looked for next: not all of them, for a process may have made thousands.
-        self.due: set[Path] = set()
+        self.due = set(self.folders)
         self.fault: CatalogError | None = None
         self.longest_log = LONG_LOG_BYTES
         self.warned_of_log_at = float("-inf")
@@ -54,6 +58,7 @@ class _Charge:
         self.is_unsure = False
         #: Whether somebody wants a sync before its time.
         self.is_asked_for = False
+        self.tasks: dict[object, Callable[[], None]] = {}
         self.looked_at = time.monotonic()
         self.searched_at = float("-inf")
 
@@ -77,10 +82,13 @@ class Keeper:
     def look_after(self, database: Database, folder: Path) -> None:
         """Look after a catalog from now on, and replay what others left in journals beside it or in a folder."""
         with self._lock:
-            charge = self._charges.setdefault(database, _Charge(database))
+            charge = self._charges.get(database)
+            if charge is None:
+                charge = self._charges[database] = _Charge(database)
             charge.folders.add(folder)
-            charge.due.update((folder, database.path.parent))
-            self._wake()
+            if (folder / journal.FOLDER).is_dir():
+                charge.due.add(folder)
+                self._wake()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="crackseg-tracker-keeper", daemon=True)
                 self._thread.start()
@@ -99,6 +107,16 @@ class Keeper:
             charge.is_asked_for = True
             self._wake()
 
+    def do_soon(self, database: Database, key: object, task: Callable[[], None]) -> None:
+        """Do something within some seconds that no call needs to wait for, unless it is not wanted any more by then."""
+        if charge := self._charges.get(database):
+            charge.tasks[key] = task
+
+    def do_not(self, database: Database, key: object) -> None:
+        """Take back what was to be done soon."""
+        if charge := self._charges.get(database):
+            charge.tasks.pop(key, None)
+
     def settle(self, seconds: float) -> list[int]:
         """Replay what can be replayed within some seconds, in the calling thread (at a close, and at exit).
 
@@ -110,7 +128,7 @@ class Keeper:
             time.sleep(FIRST_PROBE_SECONDS)
         for database in {backlog.database for backlog in self._backlogs if backlog.spent()}:
             with suppress(CatalogError):
-                self._sync(database, self._charges[database])
+                syncing.begin(partial(self.sync, database)).wait(max(deadline, time.monotonic() + SYNC_WAIT_SECONDS))
         return [count for backlog in list(self._backlogs) if (count := backlog.in_memory())]
 
     def _wake(self) -> None:
@@ -143,10 +161,8 @@ class Keeper:
     def _look_at(self, database: Database, charge: _Charge) -> None:
         """Sync what was committed, and look whether the catalog's files are whole and in their places."""
         charge.is_asked_for, charge.looked_at = False, time.monotonic()
-        for backlog in self._backlogs_of(database):
-            backlog.sync()
         try:
-            self._sync(database, charge)
+            self.sync(database)
             database.check_in_place()
             database.rescue_log()
         except CatalogError as error:
@@ -156,9 +172,18 @@ class Keeper:
                 database.fault = None  # nobody wrote meanwhile, or strictly
             charge.fault = None
         self._bound_log(database, charge)
+        tasks, charge.tasks = charge.tasks, {}
+        for task in tasks.values():
+            try:
+                task()
+            except Exception as error:  # of a strict tracker, which nobody is there to hear of
+                logger.info("%s: %s", database.path, error)
 
-    def _sync(self, database: Database, charge: _Charge) -> None:
-        """Sync what was committed; journals that were replayed into it are not needed any more."""
+    def sync(self, database: Database) -> None:
+        """Sync what was journaled and committed; journals of which the catalog has all are not needed any more."""
+        charge = self._charges[database]
+        for backlog in self._backlogs_of(database):
+            backlog.sync()
         spent = [(backlog, backlog.spent()) for backlog in self._backlogs_of(database)]
         commits = database.commits()
         if commits != charge.synced or charge.is_unsure:
@@ -220,7 +245,7 @@ keeper = Keeper()
 
 
 def _at_exit() -> None:
-    for lost in keeper.settle(EXIT_SECONDS):
+    for lost in keeper.settle(max(0.0, (exit_deadline() - time.monotonic()) / 2)):
         logger.warning("%d calls that could be kept in memory only are lost", lost)
 
 

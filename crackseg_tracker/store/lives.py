@@ -6,10 +6,13 @@ import logging
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
 from crackseg_tracker.errors import CatalogBusyError
+from crackseg_tracker.store import syncing
 from crackseg_tracker.store.database import Database
+from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.locks import LifeLock
 
 logger = logging.getLogger("crackseg_tracker")
@@ -75,14 +78,19 @@ class OpenAttempts:
 
     def end_all(self, status: str, message: str, deadline: float) -> None:
         """Record that the process ends, and how, before a moment of the monotonic clock."""
-        with _held(self._database, deadline):
-            for attempt in list(self._open):
-                if not self._database.private and time.monotonic() < deadline:
-                    attempt.end_with_process(status, message)
-                self.ended(attempt)
+        database = self._database
+        with _held(database, deadline):
+            has_written = bool(self._open) and not database.private
+            with database.hurrying():
+                for attempt in list(self._open):
+                    if not database.private and time.monotonic() < deadline:
+                        attempt.end_with_process(status, message)
+                    self.ended(attempt)
             if self._lock is not None:
                 self._lock.release()
                 self._lock = None
+        if has_written and not syncing.begin(partial(keeper.sync, database)).wait(deadline):
+            logger.warning("%s: the disk did not sync the end in time; a power loss may take it", database.path)
 
     def _after_fork(self) -> None:
         """In a forked child: the attempts are the parent's, and so is the lock."""

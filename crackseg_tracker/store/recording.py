@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
-from crackseg_tracker import sidecar
 from crackseg_tracker.errors import CatalogError
 from crackseg_tracker.schema import ENDS
+from crackseg_tracker.sidecar import FILE, Sidecar
 from crackseg_tracker.store import liveness, metrics, reading
 from crackseg_tracker.store.attempts import Attempt, AttemptChange
 from crackseg_tracker.store.backlog import Backlog, Subject, backlogs_of
@@ -67,6 +67,7 @@ class Recorder:
         self._begin = begin
         self._strict = strict
         self._synced = synced
+        self.sidecar = Sidecar(backlog.folder)
         self._has_ended = False
         self._lives = own_attempts(database)
         #: Whether the attempt started the experiment, whose status is then its to end.
@@ -124,15 +125,13 @@ class Recorder:
         Args:
             given: The changes.
             resume: Begin a new attempt when the experiment has ended.
-            synced: Have them survive a power loss, whatever the durability.
+            synced: If they are journaled, have them survive a power loss, whatever the durability.
         """
 
         def commit() -> None:
             with self._target(resume=resume) as (connection, target):
                 for change in given:
                     change.apply(connection, target)
-            if synced:
-                self._database.sync()
 
         if resume and self._has_ended and self.backlog.is_open:
             self.attempt = None
@@ -142,6 +141,25 @@ class Recorder:
                 self._has_ended, self._started = change.status in ENDS, change.status == "running"
             if isinstance(change, AttemptEnd) or (isinstance(change, StatusChange) and self._has_ended):
                 self._lives.ended(self)
+
+    @contextmanager
+    def ending(self, *given: Change) -> Generator[None]:
+        """Record an end, which survives a power loss when the block is left; inside, something else can be done."""
+        self.write(*given, synced=True)
+        if self._database.private:
+            yield
+            return
+        is_journaled = self.backlog.is_open
+        syncing = self._database.begin_sync()
+        try:
+            yield
+        finally:
+            try:
+                syncing.wait()
+            except CatalogError as error:
+                if not is_journaled:
+                    self._absorb(error)
+                    self.write(*given, synced=True)
 
     def finish(self) -> None:
         """Replay what can be replayed now, and seal the metrics of an experiment that has ended."""
@@ -168,17 +186,19 @@ class Recorder:
             return  # nothing was written
         text = self._redact(message)
         if self._started and self.status() == "running" and not self._has_others():
-            self.write(StatusChange(status=status, message=text), synced=True)
+            self.write(StatusChange(status=status, message=text))
             self._refresh_sidecar()
         else:
             self.write(AttemptEnd(reason=text or status))
 
     def _refresh_sidecar(self) -> None:
+        number = self.sidecar.number()
         try:
             with self.preview(()) as connection:
-                sidecar.write(self.backlog.folder, reading.metadata(connection, self._experiment)._asdict())
+                known = reading.metadata(connection, self._experiment)
+            self.sidecar.write(number, known._asdict())
         except (*FAULTS, OSError) as error:
-            logger.warning("%s could not be written: %s", self.backlog.folder / sidecar.FILE, error)
+            logger.warning("%s could not be written: %s", self.backlog.folder / FILE, error)
 
     def _has_others(self) -> bool:
         try:
@@ -241,9 +261,6 @@ class Recorder:
             if self.backlog.append(self._known_attempt(), given(), synced=synced or self._synced):
                 if not has_waited:
                     self.backlog.give_way()
-                if synced:  # and with the end in a journal all that went to the catalog before it
-                    with suppress(CatalogError):
-                        self._database.sync()
                 return
 
     def _absorb(self, error: Exception) -> None:
