@@ -97,7 +97,7 @@ def capture(directory: Path | None = None) -> Environment:
         >>> capture().git_commit == facts.git_commit
         True
     """
-    where = _guarded(lambda: os.path.abspath(directory or Path.cwd()), "")
+    where = _guarded(lambda: os.path.abspath(directory or ""), "")
     # No lock: one held by another thread during a fork would stay locked in the child forever.
     # Two threads that ask at the same moment read the same facts twice, which harms nobody.
     known = _captured.get(where)

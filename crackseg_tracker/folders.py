@@ -8,10 +8,11 @@ from pathlib import Path
 
 def make_private_folder(folder: Path) -> None:
     """Create the folder and its missing parents, each 0700 (``Path.mkdir(parents=True)`` gives only the last)."""
-    if folder.is_dir():
-        return
-    make_private_folder(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:
+        make_private_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
