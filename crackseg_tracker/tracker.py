@@ -594,7 +594,14 @@ class ExperimentTracker:
     def _write_sidecar_soon(self) -> None:
         """Leave it to the keeper: a start has nothing that must be beside the experiment at once."""
         if not self._database.private and self._leads:
-            keeper.do_soon(self._database, self._recorder, self._write_sidecar)
+            keeper.do_soon(self._database, self._recorder, self._write_sidecar_unless_busy)
+
+    def _write_sidecar_unless_busy(self) -> None:
+        backlog = self._recorder.backlog
+        if backlog.is_open and not backlog.is_degraded:
+            self._write_sidecar_soon()  # it takes long to tell what is journaled, and that is replayed in a moment
+        else:
+            self._write_sidecar()
 
     def _write_sidecar(self) -> None:
         if self._database.private or not self._leads:

@@ -46,7 +46,7 @@ TURN_PAUSE_SECONDS = 0.0005
 #: A call dirties one page, and the same few pages again and again: a checkpoint costs the same two syncs for 2,000
 #: frames (8 MB of WAL) as for the usual 1,000, and comes half as often.
 CHECKPOINT_FRAMES = 2000
-CROWD_CHECKPOINT_FRAMES = 12000
+CROWD_CHECKPOINT_FRAMES = 50000
 #: Who empties the log keeps writers waiting for so long at most, until those who read it are done.
 EMPTYING_SECONDS = 0.02
 
@@ -282,16 +282,20 @@ class Database:
     def hurrying(self) -> Generator[None]:
         """Have no commit wait for the disk: what is left of the process's time is for one sync."""
         with self.lock:
-            if self._connection is None:
+            if self._connection is None or self._connection.in_transaction:
                 yield
                 return
             try:
-                self._connection.execute("PRAGMA wal_autocheckpoint = 0")
-                self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._set_syncing(0, full=False)
                 yield
             finally:  # of other threads, one may go on
-                self._connection.execute(f"PRAGMA wal_autocheckpoint = {self._checkpoint_frames}")
-                self._connection.execute(f"PRAGMA synchronous = {'FULL' if self.full_sync else 'NORMAL'}")
+                self._set_syncing(self._checkpoint_frames, full=self.full_sync)
+
+    def _set_syncing(self, checkpoint_frames: int, *, full: bool) -> None:
+        """Say how many frames of log make a commit copy and sync them, and whether it syncs the log each time."""
+        with suppress(sqlite3.DatabaseError):  # in a transaction that a signal came amid, "full" cannot be set
+            self.connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_frames}")
+            self.connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
 
     def log_size(self) -> int:
         """Give the size of the write-ahead log."""
@@ -323,16 +327,18 @@ class Database:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def empty_log(self) -> bool:
-        """Copy the write-ahead log into the database and empty it; False when somebody reads it.
+        """Copy the write-ahead log into the database and empty it; False when somebody goes on reading it.
 
         SQLite begins the log anew only when nobody is at it in that moment, and of many writers one always is. Over a
         connection of its own, for the copying and syncing must hold up no call.
         """
         with translated(self.path), closing(sqlite3.connect(self.path, timeout=EMPTYING_SECONDS)) as connection:
             is_busy, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if is_busy or copied < frames:
+            if is_busy:
+                return True  # another process is at it
+            if frames - copied > CHECKPOINT_FRAMES:
                 return False
-            # All but nothing is left to copy: this keeps writers waiting for some milliseconds.
+            # What came meanwhile is left to copy: this keeps writers waiting for some milliseconds.
             is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not is_busy
 

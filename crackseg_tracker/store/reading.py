@@ -344,6 +344,19 @@ _METADATA = (
 )
 
 
+# Not the view `_summary`: that sums up the recent points of every experiment, and many may be at work.
+_BESTS_OF_ONE = """
+SELECT n.name, coalesce(s.reported_value, CASE n.mode
+    WHEN 'max' THEN coalesce(max(s.max_value, r.max_value), s.max_value, r.max_value)
+    ELSE coalesce(min(s.min_value, r.min_value), s.min_value, r.min_value) END) AS best
+FROM metric_summary AS s JOIN metric_name AS n ON n.id = s.metric LEFT JOIN (
+    SELECT metric, min(value) AS min_value, max(value) AS max_value FROM metric_recent
+    WHERE experiment = ?1 AND abs(value) < 9e999 GROUP BY metric
+) AS r ON r.metric = s.metric
+WHERE s.experiment = ?1 AND best IS NOT NULL ORDER BY n.id
+"""
+
+
 def metadata(connection: Connection, experiment: int) -> Metadata:
     """Read all that is known of one experiment."""
     cursor = connection.execute(_METADATA, (experiment,))
@@ -363,12 +376,7 @@ def metadata(connection: Connection, experiment: int) -> Metadata:
     def paths(kind: str) -> list[str]:
         return [path for _, artifact_type, path in artifacts if artifact_type == kind]
 
-    bests = connection.execute(
-        "SELECT n.name, coalesce(s.reported_value, CASE n.mode WHEN 'max' THEN s.max_value ELSE s.min_value END) AS v "
-        "FROM _summary AS s JOIN metric_name AS n ON n.id = s.metric WHERE s.experiment = ? AND v IS NOT NULL "
-        "ORDER BY n.id",
-        (experiment,),
-    ).fetchall()
+    bests = connection.execute(_BESTS_OF_ONE, (experiment,)).fetchall()
     replayed, dropped = connection.execute(
         "SELECT coalesce(sum(replayed), 0), coalesce(sum(dropped), 0) FROM journal_writer WHERE experiment = ?",
         (experiment,),

@@ -81,31 +81,30 @@ class Recorder:
 
     def log(self, values: Mapping[str, Any], step: int | None) -> None:
         """Record one call of ``log_metrics``."""
-        has_waited = not self.backlog.is_open
-        if has_waited:
+        failure = None
+        if not self.backlog.is_open:
             try:
                 self.series.log(values, step)
                 return
             except FAULTS as error:
-                self._absorb(error)
+                failure = error
         checked = {checked_name(name): number(name, value) for name, value in values.items()}
-        self._log_call((checked, step, self.series.offset_ms()), has_waited=has_waited)
+        self._log_call((checked, step, self.series.offset_ms()), failure)
 
     def log_calls(self, calls: Sequence[Call]) -> None:
         """Record calls of ``log_metrics`` that were buffered, in one transaction."""
+        failure = self.backlog.error
         if not self.backlog.is_open:
             try:
                 self.series.log_calls(calls)
                 return
             except FAULTS as error:
-                self._absorb(error)
+                failure = error
         for call in calls:
-            self._log_call(call, has_waited=True)  # or will have, for each of them
+            self._log_call(call, failure)
 
-    def _log_call(self, call: Call, *, has_waited: bool) -> None:
-        self._write_or_journal(
-            lambda: self.series.log(*call), lambda: [MetricCalls(calls=[call])], has_waited=has_waited
-        )
+    def _log_call(self, call: Call, failure: Exception | None) -> None:
+        self._write_or_journal(lambda: self.series.log(*call), lambda: [MetricCalls(calls=[call])], failure=failure)
 
     def log_history(self, series: Mapping[str, metrics.Points], *, following: bool = False) -> None:
         """Record whole series.
@@ -238,28 +237,29 @@ class Recorder:
         given: Callable[[], Sequence[Change]],
         *,
         synced: bool = False,
-        has_waited: bool = False,
+        failure: Exception | None = None,
     ) -> None:
         """Write to the catalog, or append to the backlog: in the one place where that is decided.
 
         Args:
             write: Writes to the catalog.
             given: What it writes, for the backlog.
-            synced: Have it survive a power loss.
-            has_waited: Whether the call has waited for the catalog's lock already; else it gives way to the replay.
+            synced: If it is journaled, have it survive a power loss.
+            failure: What came of a try already: a call waits for the lock once.
         """
         while True:
             if not self.backlog.is_open:
-                try:
-                    write()
-                    return
-                except FAULTS as error:
-                    self._absorb(error)
-                    has_waited = True
+                if failure is None:
+                    try:
+                        write()
+                        return
+                    except FAULTS as error:
+                        failure = error
+                self._absorb(failure)
             elif self._strict and self.backlog.error is not None:
                 raise self.backlog.error
             if self.backlog.append(self._known_attempt(), given(), synced=synced or self._synced):
-                if not has_waited:
+                if failure is None:
                     self.backlog.give_way()
                 return
 
