@@ -109,14 +109,7 @@ class Database:
             raise CatalogWriteError(f"{self.path} is gone; put it back, or start a new training to make a new one")
         with translated(self.path):
             creation.ensure(self.location)
-            connection = sqlite3.connect(
-                f"file:{quote(os.fspath(self.path))}?mode=rw",
-                uri=True,
-                timeout=0,  # SQLite's own wait is unfair (one call of eight writers waited 187 ms): see `retrying`
-                isolation_level=None,
-                check_same_thread=False,
-                cached_statements=512,
-            )
+            connection = self._open(0)  # SQLite's own wait is unfair (a call of eight writers took 187 ms): `retrying`
             self.retrying(lambda: connection.execute("PRAGMA synchronous").fetchone())
             connection.execute(f"PRAGMA synchronous = {'FULL' if self.full_sync else 'NORMAL'}")
             _check_version(self.path, connection)
@@ -129,6 +122,16 @@ class Database:
         self._checkpoint_frames = CHECKPOINT_FRAMES
         self._watch()
         return connection
+
+    def _open(self, timeout: float) -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"file:{quote(os.fspath(self.path))}?mode=rw",
+            uri=True,
+            timeout=timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
+        )
 
     def _watch(self) -> None:
         if self.watched >= 0 and hasattr(os, "O_PATH"):
@@ -332,7 +335,7 @@ class Database:
         SQLite begins the log anew only when nobody is at it in that moment, and of many writers one always is. Over a
         connection of its own, for the copying and syncing must hold up no call.
         """
-        with translated(self.path), closing(sqlite3.connect(self.path, timeout=EMPTYING_SECONDS)) as connection:
+        with translated(self.path), closing(self._open(EMPTYING_SECONDS)) as connection:
             is_busy, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             if is_busy:
                 return True  # another process is at it

@@ -22,7 +22,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from crackseg_tracker.errors import CatalogError
-from crackseg_tracker.store import buffer, lives
+from crackseg_tracker.store import buffer, lives, syncing
 from crackseg_tracker.store.syncing import EXIT_SECONDS, exit_deadline
 
 logger = logging.getLogger("crackseg_tracker")
@@ -60,6 +60,7 @@ def watch() -> None:
                 signal.signal(number, _on_signal)
     if _previous_hook is None:
         _previous_hook, sys.excepthook = sys.excepthook, _on_uncaught
+    syncing.start()
     _watch_the_end_of_a_child()
 
 

@@ -117,8 +117,10 @@ class Keeper:
         if charge := self._charges.get(database):
             charge.tasks.pop(key, None)
 
-    def settle(self, seconds: float) -> list[int]:
+    def settle(self, seconds: float, sync_seconds: float = SYNC_WAIT_SECONDS) -> list[int]:
         """Replay what can be replayed within some seconds, in the calling thread (at a close, and at exit).
+
+        The sync that then lets the journals go is waited for as well, for some more seconds.
 
         Returns:
             How many calls of each experiment are left that only this process's memory has.
@@ -128,7 +130,7 @@ class Keeper:
             time.sleep(FIRST_PROBE_SECONDS)
         for database in {backlog.database for backlog in self._backlogs if backlog.spent()}:
             with suppress(CatalogError):
-                syncing.begin(partial(self.sync, database)).wait(max(deadline, time.monotonic() + SYNC_WAIT_SECONDS))
+                syncing.begin(partial(self.sync, database)).wait(time.monotonic() + sync_seconds)
         return [count for backlog in list(self._backlogs) if (count := backlog.in_memory())]
 
     def _wake(self) -> None:
@@ -245,7 +247,8 @@ keeper = Keeper()
 
 
 def _at_exit() -> None:
-    for lost in keeper.settle(max(0.0, (exit_deadline() - time.monotonic()) / 2)):
+    left = max(0.0, exit_deadline() - time.monotonic())
+    for lost in keeper.settle(left / 2, left / 4):
         logger.warning("%d calls that could be kept in memory only are lost", lost)
 
 

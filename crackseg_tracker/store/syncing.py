@@ -60,13 +60,23 @@ def begin(work: Callable[[], None]) -> Syncing:
         >>> begin(lambda: None).wait()
         True
     """
+    syncing = Syncing(work)
+    try:
+        start()
+    except RuntimeError:  # at the interpreter's end no thread begins any more
+        syncing.run()
+    else:
+        _works.put(syncing)
+    return syncing
+
+
+def start() -> None:
+    """Have the thread ready: an exit may need it, when it is too late to begin one."""
     global _thread
     if _thread is None:
-        _thread = threading.Thread(target=_run, args=(_works,), name="crackseg-tracker-sync", daemon=True)
-        _thread.start()
-    syncing = Syncing(work)
-    _works.put(syncing)
-    return syncing
+        thread = threading.Thread(target=_run, args=(_works,), name="crackseg-tracker-sync", daemon=True)
+        thread.start()
+        _thread = thread
 
 
 def exit_deadline() -> float:

@@ -43,6 +43,7 @@ class Turns:
     def __init__(self, catalog: Path) -> None:
         self._path = catalog.with_name(f"{catalog.name}.queue")
         self._descriptor = -1
+        self._is_standing = False
         self._place: _Place | None = None
         self._places: queue.SimpleQueue[_Place] = queue.SimpleQueue()
 
@@ -54,25 +55,27 @@ class Turns:
             yield False
             return
         place = self._place = _Place()
+        is_first = False
         try:
-            if locks.try_lock(self._descriptor):  # nobody is before us
-                place.decide()
+            if is_first := locks.try_lock(self._descriptor):
                 yield True
             else:
                 self._places.put(place)
                 yield place.turn.acquire(timeout=seconds)
         finally:
-            if not place.decide():
+            if is_first or not place.decide():
                 self._leave()
 
     def _is_open(self) -> bool:
-        if self._descriptor < 0 and locks.CAN_QUEUE:
+        if not self._is_standing and locks.CAN_QUEUE:
             try:
-                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-            except OSError:
+                if self._descriptor < 0:
+                    self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+                threading.Thread(target=self._stand, name="crackseg-tracker-queue", daemon=True).start()
+                self._is_standing = True
+            except (OSError, RuntimeError):  # no file, or no thread at the interpreter's end: without a queue then
                 return False
-            threading.Thread(target=self._stand, name="crackseg-tracker-queue", daemon=True).start()
-        return self._descriptor >= 0
+        return self._is_standing
 
     def _stand(self) -> None:
         while True:
@@ -91,4 +94,5 @@ class Turns:
         """Run in a forked child: the place is the parent's."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
-        self._descriptor, self._place, self._places = -1, None, queue.SimpleQueue()
+        self._descriptor, self._is_standing = -1, False
+        self._place, self._places = None, queue.SimpleQueue()

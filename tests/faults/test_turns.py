@@ -1,0 +1,184 @@
+"""The queue for the write lock: a courtesy that speeds a crowd up, and that nothing depends on. Real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from asking import ask
+from conftest import LockHolder
+
+from crackseg_tracker import ExperimentTracker
+
+NewTracker = Callable[..., ExperimentTracker]
+Hold = Callable[[], LockHolder]
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no such queue on this system")
+
+_WRITER = """
+import sys
+from crackseg_tracker import ExperimentTracker
+folder, catalog = sys.argv[1:3]
+tracker = ExperimentTracker(folder, folder, catalog=catalog)
+tracker.start_experiment()
+tracker.log_metrics({"loss": 0.5})
+print("ready", flush=True)
+sys.stdin.read(1)
+tracker.log_metrics({"loss": 0.4})
+print("logged", flush=True)
+sys.stdin.read(1)
+"""
+
+
+class Writer:
+    """Another process that logs when it is told to."""
+
+    def __init__(self, folder: Path, catalog: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _WRITER, str(folder), str(catalog)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.read("ready")
+
+    def read(self, expected: str) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == f"{expected}\n"
+
+    def log(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("x")
+        self.process.stdin.flush()
+
+
+def is_queued(catalog: Path) -> bool:
+    """Tell whether somebody stands in the queue."""
+    import fcntl
+
+    try:
+        with catalog.with_name(f"{catalog.name}.queue").open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def let_go_after(seconds: float, holder: LockHolder) -> threading.Timer:
+    timer = threading.Timer(seconds, holder.let_go)
+    timer.start()
+    return timer
+
+
+def test_the_first_of_the_queue_may_be_stopped(
+    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Callable[..., None]
+) -> None:
+    """Promise 6: who stands behind a stopped process asks beside the queue, and no call is journaled for that."""
+    tracker = new_tracker()
+    tracker.start_experiment()
+    tracker.log_metrics({"loss": 1.0})
+    writer = Writer(tmp_path / "writer", catalog_path)
+    try:
+        holder = hold_lock()
+        writer.log()
+        eventually(lambda: is_queued(catalog_path))
+        writer.process.send_signal(signal.SIGSTOP)
+        timer = let_go_after(0.12, holder)  # beyond the time in the queue, within that of a call
+        tracker.log_metrics({"loss": 0.9})
+        timer.join()
+        assert is_queued(catalog_path)  # by the one that is stopped, still
+        assert (tracker.metadata.journaled, tracker.metadata.replayed) == (0, 0)
+        for step in range(100):  # and nobody waits for it again
+            tracker.log_metrics({"loss": 0.8}, step=2 + step)
+        writer.process.send_signal(signal.SIGCONT)
+        writer.read("logged")
+    finally:
+        writer.process.kill()
+        writer.process.communicate()
+    tracker.complete_experiment()
+    assert ask(catalog_path, "SELECT count(*) FROM metrics") == [(104,)]
+
+
+def test_a_forked_child_takes_no_place_along(
+    new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Callable[..., None]
+) -> None:
+    """Promises 6 and 8: a child forked amid a wait holds nobody up, and records with a place of its own."""
+    tracker = new_tracker()
+    tracker.start_experiment()
+    tracker.log_metrics({"loss": 1.0}, step=0)
+    holder = hold_lock()
+    waiting = threading.Thread(target=tracker.log_metrics, args=({"loss": 0.9}, 1))
+    waiting.start()
+    eventually(lambda: is_queued(catalog_path))
+    let_go_after(0.05, holder)
+    pid = os.fork()  # waits for the call of the other thread
+    if pid == 0:
+        tracker.log_metrics({"loss": 0.8}, step=2)
+        os._exit(0)
+    waiting.join()
+    assert os.waitpid(pid, 0)[1] == 0
+    assert not is_queued(catalog_path)
+    tracker.log_metrics({"loss": 0.7}, step=3)
+    tracker.complete_experiment()
+    tracker.close()
+    assert ask(catalog_path, "SELECT step FROM metrics ORDER BY step") == [(0,), (1,), (2,), (3,)]
+
+
+def test_a_folder_that_takes_no_file_is_no_fault(new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold) -> None:
+    """Promise 6: where no queue can be made, calls ask again and again as they did."""
+    tracker = new_tracker()
+    tracker.start_experiment()
+    tracker.log_metrics({"loss": 1.0})
+    catalog_path.with_name(f"{catalog_path.name}.queue").mkdir()
+    timer = let_go_after(0.08, hold_lock())
+    tracker.log_metrics({"loss": 0.9})
+    timer.join()
+    assert tracker.metadata.journaled == 0
+    tracker.complete_experiment()
+    assert ask(catalog_path, "SELECT count(*) FROM metrics") == [(2,)]
+
+
+# Writers that meet each other leave the log to the keepers: of 64, one reads it at any time, and SQLite would never begin
+# it anew.
+_BUSY = """
+import os, sys, time
+from crackseg_tracker import ExperimentTracker
+base, catalog = sys.argv[1:3]
+pids = []
+for number in range(8):
+    pid = os.fork()
+    if pid == 0:
+        with ExperimentTracker(f"{base}/{number}", f"e{number}", catalog=catalog) as tracker:
+            end = time.monotonic() + 6
+            while time.monotonic() < end:
+                tracker.log_metrics({"x": 1.0, "y": 1.0})
+                tracker.update_description("d" * 8000)
+        os._exit(0)
+    pids.append(pid)
+sys.exit(sum(os.waitpid(pid, 0)[1] != 0 for pid in pids))
+"""
+
+
+def test_the_log_is_bounded_however_many_write(tmp_path: Path, catalog_path: Path, new_tracker: NewTracker) -> None:
+    """Promise 12: the write-ahead log is emptied by a keeper when it does not begin anew by itself."""
+    new_tracker("first").complete_experiment()
+    done = subprocess.Popen([sys.executable, "-c", _BUSY, str(tmp_path), str(catalog_path)])
+    log = catalog_path.with_name(f"{catalog_path.name}-wal")
+    longest = before = written = 0
+    while done.poll() is None:
+        size = log.stat().st_size if log.exists() else 0
+        written += max(0, size - before)
+        longest, before = max(longest, size), size
+        time.sleep(0.02)
+    assert done.returncode == 0
+    print(f"at least {written // 10**6} MB went through a log of at most {longest // 10**6} MB")
+    assert longest < 120_000_000
