@@ -396,26 +396,56 @@ def ensure_config(connection: Connection, config: CapturedConfig) -> int:
     )
 
 
+class _EnvironmentRows(NamedTuple):
+    """An environment as it is stored: what each attempt of a process would work out again."""
+
+    of: Environment
+    facts: dict[str, Any]
+    packages: str
+    package_set_sha256: str
+    git_diff_sha256: str | None
+    sha256: str
+
+
+_last_rows: _EnvironmentRows | None = None
+
+
 def ensure_environment(connection: Connection, environment: Environment) -> int:
     """Store an environment once per digest, and so its packages and git difference; give its number."""
+    global _last_rows
+    rows = _last_rows if _last_rows and _last_rows.of == environment else _rows_of(environment)
+    _last_rows = rows
+    found = connection.execute("SELECT id FROM environment WHERE sha256 = ?", (rows.sha256,)).fetchone()
+    if found:
+        return found[0]
+    package_set = ensure_row(connection, "package_set", rows.package_set_sha256, {"packages": rows.packages})
+    git_diff = None
+    if rows.git_diff_sha256:
+        diff = {"text": environment.git_diff, "truncated": int(environment.git_diff_truncated)}
+        git_diff = ensure_row(connection, "git_diff", rows.git_diff_sha256, diff)
+    facts = {**rows.facts, "package_set": package_set, "git_diff": git_diff}
+    return ensure_row(connection, "environment", rows.sha256, facts)
+
+
+def _rows_of(environment: Environment) -> _EnvironmentRows:
     facts: dict[str, Any] = environment._asdict()
-    packages = json.dumps(facts.pop("packages"))
-    diff, truncated = facts.pop("git_diff"), int(facts.pop("git_diff_truncated"))
+    packages, diff = json.dumps(facts.pop("packages")), facts.pop("git_diff")
+    del facts["git_diff_truncated"]
     facts["gpu_info"] = json.dumps(facts["gpu_info"])
     facts["cuda_available"], facts["git_dirty"] = int(facts["cuda_available"]), int(facts["git_dirty"])
-    facts["package_set"] = ensure_row(connection, "package_set", _digest(packages), {"packages": packages})
-    facts["git_diff"] = (
-        ensure_row(connection, "git_diff", _digest(diff), {"text": diff, "truncated": truncated}) if diff else None
-    )
-    return ensure_row(connection, "environment", environment_digest(connection, facts), facts)
+    contents = _digest(packages), _digest(diff) if diff else None
+    return _EnvironmentRows(environment, facts, packages, *contents, environment_digest(facts, *contents))
 
 
-def environment_digest(connection: Connection, facts: dict[str, Any]) -> str:
-    """Give the digest of an environment's columns: of contents, for numbers mean something in one catalog only."""
-    contents = {
-        table: connection.execute(f"SELECT sha256 FROM {table} WHERE id = ?", (facts[table],)).fetchone()
-        for table in ("package_set", "git_diff")
-    }
+def environment_digest(facts: dict[str, Any], package_set: str | None, git_diff: str | None) -> str:
+    """Give the digest of an environment: of contents, for the numbers of rows mean something in one catalog only.
+
+    Args:
+        facts: Its columns; those of these two are left aside.
+        package_set: The digest of its packages.
+        git_diff: The digest of its git difference.
+    """
+    contents = {"package_set": package_set and [package_set], "git_diff": git_diff and [git_diff]}
     return _digest(json.dumps({**facts, **contents}, sort_keys=True))
 
 

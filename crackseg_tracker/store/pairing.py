@@ -95,7 +95,13 @@ def environment_row(connection: Connection, number: int | None) -> int | None:
     facts["git_diff"] = shared_row(connection, "git_diff", facts["git_diff"])
     # Not their digest: older releases made it of numbers that mean something in one catalog only.
     del facts["id"], facts["sha256"]
-    return ensure_row(connection, "main.environment", environment_digest(connection, facts), facts)
+    contents = (_sha256_of(connection, table, facts[table]) for table in ("package_set", "git_diff"))
+    return ensure_row(connection, "main.environment", environment_digest(facts, *contents), facts)
+
+
+def _sha256_of(connection: Connection, table: str, number: int | None) -> str | None:
+    found = connection.execute(f"SELECT sha256 FROM main.{table} WHERE id = ?", (number,)).fetchone()
+    return found and found[0]
 
 
 def map_metrics(connection: Connection, pair: Pair, tally: Tally) -> None:

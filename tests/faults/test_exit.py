@@ -1,6 +1,6 @@
 """An exit takes two seconds at most, whatever the disk and the others do: real processes, real signals, real clocks.
 
-What is measured is the time from the signal to the death: the interpreter's own way out is a few hundredths of a second.
+What is measured is the time from the signal to the death; the interpreter's way out is a few hundredths of a second.
 """
 
 from __future__ import annotations
