@@ -147,8 +147,8 @@ def test_a_folder_that_takes_no_file_is_no_fault(new_tracker: NewTracker, catalo
     assert ask(catalog_path, "SELECT count(*) FROM metrics") == [(2,)]
 
 
-# Writers that meet each other leave the log to the keepers: of 64, one reads it at any time, and SQLite alone never begins
-# it anew.
+# Writers that meet each other leave the log to the keepers: of 64, one reads it at any time, and so SQLite alone would
+# never begin it anew.
 _BUSY = """
 import os, sys, time
 from crackseg_tracker import ExperimentTracker
