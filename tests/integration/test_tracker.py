@@ -56,9 +56,12 @@ def large_file(folder: Path) -> Path:
 # The context manager
 
 
-def test_a_block_that_ends_is_completed(new_tracker: Maker, catalog_path: Path) -> None:
+def test_a_block_that_ends_is_completed(
+    new_tracker: Maker, catalog_path: Path, eventually: Callable[[Callable[[], bool]], None]
+) -> None:
     with new_tracker() as tracker:
         assert tracker.metadata.status == "running"
+        eventually((tracker.experiment_dir / SIDECAR).exists)
         assert sidecar(tracker)["status"] == "running"
     assert tracker.metadata.status == "completed"
     assert tracker.metadata.error_message == ""
@@ -637,9 +640,8 @@ def test_the_origins_file_is_imported_and_kept(new_tracker: Maker, catalog_path:
     assert known.started_at < known.completed_at
 
     tracker.start_experiment()
-    assert (folder / KEPT).read_text() == text
-    assert sidecar(tracker)["status"] == "running"
     tracker.complete_experiment()
+    assert sidecar(tracker)["status"] == "completed"
     assert sorted(names(folder)) == [SIDECAR, KEPT]
     assert (folder / KEPT).read_text() == text
 
