@@ -133,6 +133,7 @@ class ExperimentTracker:
         self._pending: list[Change] = []
         self._unhashed: list[tuple[Path, fingerprint.FileFacts]] = []
         self._entered: int | None = None
+        self._is_beyond_total = False
         self._known: Metadata | None = None
         self._strict = strict
         asked = changes.NewExperiment(
@@ -208,7 +209,7 @@ class ExperimentTracker:
         """Record how far the training is.
 
         Args:
-            current_epoch: From 0; one above ``total_epochs`` is recorded with a warning in the log.
+            current_epoch: From 0; one above ``total_epochs`` is recorded, and the first one warned of in the log.
             total_epochs: From 0.
             best_metrics: Merged into what was reported before. NaN is kept as a report and never wins.
             training_time_seconds: None keeps the last one.
@@ -223,7 +224,9 @@ class ExperimentTracker:
             seconds = values.number("training_time_seconds", training_time_seconds)
             if not 0 <= seconds < math.inf:
                 raise InvalidValueError(f"training_time_seconds {seconds} is not a duration; give seconds from 0")
-        if epoch > total:
+        if epoch > total and not self._is_beyond_total:
+            # Once: it holds of all that follow, and a training whose stderr nobody reads would stop at 64 KB of lines.
+            self._is_beyond_total = True
             logger.warning("%s: epoch %d is above the total of %d", self.experiment_id, epoch, total)
         reports = {values.checked_name(n): values.number(n, v) for n, v in best.items()}
         self._record(

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import crowds
 import lives
 import questions
 import reading
@@ -36,7 +37,8 @@ from table import markdown
 BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     one.__name__: one
     for one in (
-        *(writing.calls, writing.training, writing.buffered, writing.processes),
+        *(writing.calls, writing.training, writing.buffered),
+        *(crowds.processes, crowds.crowd),
         *(writing.bulk, writing.disk, writing.experiments),
         *(reading.reading, reading.curve, lives.lives),
         *(questions.questions, questions.buckets),

@@ -1,20 +1,15 @@
-"""What it costs to write: calls one by one, in bulk, from many processes; what they take on the disk."""
+"""What it costs to write: calls one by one and in bulk; what they take on the disk."""
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from statistics import fmean, median, quantiles
-from typing import Any
 from unittest import mock
 
-from harness import CALLS, NAMES, Bench, Metrics, Raw, Row, random_metrics, timed_calls
-
-from crackseg_tracker import ExperimentTracker
+from harness import CALLS, Bench, Metrics, Raw, Row, random_metrics, timed_calls
 
 BLOCK = 50  # calls of one side before the other has its turn
 #: Name, how it is computed from the calls of one repetition, and the bound.
@@ -89,60 +84,6 @@ def buffered(bench: Bench) -> Iterator[Row]:
         ours=ours,
     )
     yield Row('durability="buffered": p50', **sides, unit="s", bound=2.5e-6, absolute=True)
-
-
-PROCESSES = 8
-CALLS_OF_EACH = 500
-_barrier: Any = None
-
-
-def _meet_at(barrier: Any) -> None:
-    global _barrier
-    _barrier = barrier
-
-
-def _one_of_many(side: str, path: Path, number: int) -> tuple[float, float, float]:
-    """Log from one of several processes: when it began and ended, and its longest call."""
-    name = f"process-{number}-of-{PROCESSES}"
-    if side == "ours":
-        log = ExperimentTracker(path.parent / name, name, catalog=path).log_metrics
-    else:
-        log = Raw(path, name).log
-    block = [random_metrics(step) for step in range(CALLS_OF_EACH)]
-    _barrier.wait(60)
-    start = time.perf_counter()
-    taken = timed_calls(log, block, 0)
-    return start, time.perf_counter(), max(taken)
-
-
-def processes(bench: Bench) -> Iterator[Row]:
-    """Eight processes, each with an experiment of its own, on one catalog."""
-    wanted = PROCESSES * CALLS_OF_EACH * len(NAMES)
-    walls: dict[str, list[float]] = {"raw": [], "ours": []}
-    longest: dict[str, list[float]] = {"raw": [], "ours": []}
-    lost = {"raw": 0, "ours": 0}
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(PROCESSES, _meet_at, (context.Barrier(PROCESSES),)) as pool:
-        for repetition in range(bench.size(7, 2) + 1):
-            for side in ("raw", "ours") if repetition % 2 else ("ours", "raw"):
-                path = bench.new_path()
-                _ = bench.new_tracker(path) if side == "ours" else Raw(path)  # makes the file
-                tasks = [(side, path, number) for number in range(PROCESSES)]
-                found = pool.starmap(_one_of_many, tasks, chunksize=1)
-                if repetition:
-                    starts, ends, most = zip(*found, strict=True)
-                    walls[side].append(max(ends) - min(starts))
-                    longest[side].append(max(most))
-                    table = "metrics" if side == "ours" else "point"
-                    with sqlite3.connect(path) as connection:
-                        (there,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
-                    lost[side] += wanted - there
-    work = f"{PROCESSES} processes x {CALLS_OF_EACH} calls"
-    sides = {side: median(one) for side, one in walls.items()}
-    yield Row(f"{work}: wall", **sides, unit="s", bound=1.3)
-    sides = {side: median(one) for side, one in longest.items()}
-    yield Row(f"{work}: longest", **sides, unit="s", bound=0.1, absolute=True)
-    yield Row(f"{work}: lost", **lost, unit="", bound=0, absolute=True)
 
 
 def bulk(bench: Bench) -> Iterator[Row]:

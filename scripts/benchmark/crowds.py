@@ -1,0 +1,124 @@
+"""What it costs to write to one catalog from many processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from harness import NAMES, Bench, Raw, Row, random_metrics, timed_calls
+
+from crackseg_tracker import ExperimentTracker
+
+PROCESSES = 8
+CALLS_OF_EACH = 500
+CROWD = 64
+PAUSE_SECONDS = 0.005
+_barrier: Any = None
+
+
+def _meet_at(barrier: Any) -> None:
+    global _barrier
+    _barrier = barrier
+
+
+def _one_of_many(side: str, path: Path, number: int) -> tuple[float, float, float]:
+    """Log from one of several processes: when it began and ended, and its longest call."""
+    name = f"process-{number}-of-{PROCESSES}"
+    if side == "ours":
+        log = ExperimentTracker(path.parent / name, name, catalog=path).log_metrics
+    else:
+        log = Raw(path, name).log
+    block = [random_metrics(step) for step in range(CALLS_OF_EACH)]
+    _barrier.wait(60)
+    start = time.perf_counter()
+    taken = timed_calls(log, block, 0)
+    return start, time.perf_counter(), max(taken)
+
+
+def processes(bench: Bench) -> Iterator[Row]:
+    """Eight processes, each with an experiment of its own, on one catalog."""
+    wanted = PROCESSES * CALLS_OF_EACH * len(NAMES)
+    walls: dict[str, list[float]] = {"raw": [], "ours": []}
+    longest: dict[str, list[float]] = {"raw": [], "ours": []}
+    lost = {"raw": 0, "ours": 0}
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(PROCESSES, _meet_at, (context.Barrier(PROCESSES),)) as pool:
+        for repetition in range(bench.size(7, 2) + 1):
+            for side in ("raw", "ours") if repetition % 2 else ("ours", "raw"):
+                path = bench.new_path()
+                _ = bench.new_tracker(path) if side == "ours" else Raw(path)  # makes the file
+                tasks = [(side, path, number) for number in range(PROCESSES)]
+                found = pool.starmap(_one_of_many, tasks, chunksize=1)
+                if repetition:
+                    starts, ends, most = zip(*found, strict=True)
+                    walls[side].append(max(ends) - min(starts))
+                    longest[side].append(max(most))
+                    table = "metrics" if side == "ours" else "point"
+                    with sqlite3.connect(path) as connection:
+                        (there,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+                    lost[side] += wanted - there
+    work = f"{PROCESSES} processes x {CALLS_OF_EACH} calls"
+    sides = {side: median(one) for side, one in walls.items()}
+    yield Row(f"{work}: wall", **sides, unit="s", bound=1.3)
+    sides = {side: median(one) for side, one in longest.items()}
+    yield Row(f"{work}: longest", **sides, unit="s", bound=0.1, absolute=True)
+    yield Row(f"{work}: lost", **lost, unit="", bound=0, absolute=True)
+
+
+def _one_of_the_crowd(side: str, path: Path, number: int, seconds: float) -> tuple[float, int, int]:
+    """Log with pauses, as trainings do, from one of many processes: the longest call, all calls, those journaled."""
+    name = f"process-{number}"
+    if side == "raw":
+        log, tracker = Raw(path, name).log, None
+    else:
+        tracker = ExperimentTracker(path.parent / name, name, catalog=path)
+        tracker.start_experiment()
+        log = tracker.log_metrics
+    log(random_metrics(0), 0)
+    _barrier.wait(120)
+    time.sleep(1 + random.random())  # trainings of many processes do not go on in step
+    before = _journaled(tracker)  # amid the beginnings of all the others
+    step, longest, end = 0, 0.0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        step += 1
+        longest = max(longest, *timed_calls(log, [random_metrics(step)], step))
+        time.sleep(random.uniform(0, 2 * PAUSE_SECONDS))
+    journaled = _journaled(tracker) - before
+    if tracker is not None:
+        tracker.complete_experiment()
+        tracker.close()
+    return longest, step + 1, journaled
+
+
+def _journaled(tracker: ExperimentTracker | None) -> int:
+    return tracker.metadata.journaled + tracker.metadata.replayed if tracker else 0
+
+
+def crowd(bench: Bench) -> Iterator[Row]:
+    """64 processes that have begun, on one catalog: what waits for too long for its lock goes to a journal."""
+    longest: dict[str, float] = {}
+    lost: dict[str, int] = {}
+    journaled = 0
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(CROWD, _meet_at, (context.Barrier(CROWD),)) as pool:
+        for side in ("raw", "ours"):
+            path = bench.new_path()
+            _ = bench.new_tracker(path) if side == "ours" else Raw(path)
+            tasks = [(side, path, number, bench.size(6, 2)) for number in range(CROWD)]
+            most, calls, waited = zip(*pool.starmap(_one_of_the_crowd, tasks, chunksize=1), strict=True)
+            longest[side] = max(most)
+            journaled += sum(waited)
+            with sqlite3.connect(path) as connection:
+                table = "metrics" if side == "ours" else "point"
+                (there,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+            lost[side] = sum(calls) * len(NAMES) - there
+    work = f"{CROWD} processes, {PAUSE_SECONDS * 1000:.0f} ms between calls"
+    yield Row(f"{work}: longest", **longest, unit="s", bound=0.3, absolute=True)
+    yield Row(f"{work}: journaled", raw=None, ours=journaled, unit="", bound=0, absolute=True)
+    yield Row(f"{work}: lost", **lost, unit="", bound=0, absolute=True)
