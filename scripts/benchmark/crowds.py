@@ -13,7 +13,7 @@ from typing import Any
 
 from harness import NAMES, Bench, Raw, Row, random_metrics, timed_calls
 
-from crackseg_tracker import ExperimentTracker
+from crackseg_tracker import Catalog, ExperimentTracker
 
 PROCESSES = 8
 CALLS_OF_EACH = 500
@@ -96,6 +96,14 @@ def _one_of_the_crowd(side: str, path: Path, number: int, seconds: float) -> tup
     return longest, step + 1, journaled
 
 
+def _let_replay(path: Path) -> None:
+    """Wait until what was journaled is in the catalog: the processes that did are alive, and do that."""
+    end = time.monotonic() + 60
+    with Catalog(path) as catalog:
+        while list(catalog.journals()) and time.monotonic() < end:
+            time.sleep(0.1)
+
+
 def _journaled(tracker: ExperimentTracker | None) -> int:
     return tracker.metadata.journaled + tracker.metadata.replayed if tracker else 0
 
@@ -114,6 +122,8 @@ def crowd(bench: Bench) -> Iterator[Row]:
             most, calls, waited = zip(*pool.starmap(_one_of_the_crowd, tasks, chunksize=1), strict=True)
             longest[side] = max(most)
             journaled += sum(waited)
+            if side == "ours":
+                _let_replay(path)
             with sqlite3.connect(path) as connection:
                 table = "metrics" if side == "ours" else "point"
                 (there,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
