@@ -610,11 +610,11 @@ class ExperimentTracker:
         if self._database.private or not self._leads:
             return
         keeper.do_not(self._database, self._recorder)
-        number = self._recorder.sidecar.number()
+        number = self._recorder.backlog.sidecar.number()
         try:
             if self._recorder.is_deleted():
                 return  # the folder may belong to another experiment now
-            self._recorder.sidecar.write(number, self._look(())._asdict())
+            self._recorder.backlog.sidecar.write(number, self._look(())._asdict())
         except OSError as error:
             logger.warning("%s could not be written: %s", self._folder / FILE, error)
 

@@ -24,11 +24,12 @@ class Journals(OpenCatalog):
             folders = connection.execute(
                 "SELECT directory FROM experiment WHERE status IN ('created', 'running') ORDER BY id"
             ).fetchall()
+            replayed = dict(connection.execute("SELECT writer, sequence FROM journal_writer"))
         places = [self.path.parent, *(Path(folder) for (folder,) in folders)]
         rows = [
             JournalRow(seen.header["experiment"]["experiment_id"], seen.records, seen.size_bytes, seen.owned, str(path))
             for place in places
             for path in journal.files(place / journal.FOLDER)
-            if (seen := journal.inspect(path)) is not None and seen.records
+            if (seen := journal.inspect(path, replayed)) is not None and seen.records
         ]
         return Result(JournalRow._fields, rows)

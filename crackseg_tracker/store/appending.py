@@ -19,6 +19,7 @@ the file is still there (a tenth of the price less, and a call was lost with a r
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -38,8 +39,9 @@ from crackseg_tracker.values import checked_name, checked_step, number
 logger = logging.getLogger("crackseg_tracker")
 
 FOLD_AFTER = 512
-# Where other processes want the lock too, so many times as many are folded at once: that takes it for less time in all.
-CROWDED = 4
+# Where others want the lock too, up to so many times as many are folded at once: that takes it for less time in all. How
+# many is drawn: processes that began together would all fold at the same moment.
+CROWDED = 8
 # Folding is not worth waiting for: the points are there, and some hundred calls later it is tried again.
 FOLD_WAIT_SECONDS = 0.02
 # A statement takes 32,766 parameters; calls of more metrics than this are rare and go the long way.
@@ -147,7 +149,8 @@ class SeriesWriter:
         return appended
 
     def _append_when_free(self, connection: Connection, sql: str, parameters: list[Any]) -> bool:
-        self._patience = CROWDED
+        if self._patience == 1:
+            self._patience = random.randint(2, CROWDED)
         with translated(self._database.path):
             append = partial(connection.execute, sql, parameters)
             cursor = self._database.retrying(append, WRITE_WAIT_SECONDS, in_turn=True)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from crackseg_tracker.errors import CatalogBusyError
+from crackseg_tracker.sidecar import Sidecar
 from crackseg_tracker.store import journal
 from crackseg_tracker.store.appending import writer_of
 from crackseg_tracker.store.attempts import Attempt
@@ -71,6 +72,7 @@ class Backlog:
         self.error: Exception | None = None
         self.subject = subject
         self.folder = folder
+        self.sidecar = Sidecar(folder)
         self.series = writer_of(database, subject.number, subject.created_ms)
         self._header = header
         self._folders = [database.path.parent / journal.FOLDER, folder / journal.FOLDER]
@@ -103,7 +105,7 @@ class Backlog:
         keeper.take(self)
 
     def append(self, attempt: Attempt, changes: Sequence[Change], *, synced: bool) -> bool:
-        """Append one call. False when the catalog has become writable meanwhile: then write to that.
+        """Append one call. False when the backlog has been closed meanwhile.
 
         Args:
             attempt: Whose call it is; an attempt that the catalog does not have yet begins with it.
@@ -142,12 +144,12 @@ class Backlog:
             try:
                 if self._replays:
                     self._replays[-1].source.append(content)
-                    if synced:
-                        self._replays[-1].source.sync()
-                    return
+                    break
             except OSError as error:
                 logger.warning("%s cannot be written any more: %s", self._replays[-1].source.path, error)
             self._replays.append(Replay(self._next_journal(), self.series))
+        if synced:
+            _sync(self._replays[-1])
 
     def _next_journal(self) -> Journal:
         """Begin a journal in the next place: beside the catalog, beside the experiment, in memory."""
@@ -210,13 +212,9 @@ class Backlog:
         return sum(source.end - source.first for source in sources)
 
     def sync(self) -> None:
-        """Have the journals survive a power loss, while calls go on appending."""
-        with self._draining:  # which closes them
-            for replay in list(self._replays):
-                try:
-                    replay.source.sync()
-                except OSError as error:
-                    logger.warning("%s cannot be synced: %s", replay.source.path, error)
+        """Have the journals survive a power loss, while calls go on appending; without a lock (see `store.syncing`)."""
+        for replay in list(self._replays):
+            _sync(replay)
 
     # Emptying it
 
@@ -229,15 +227,19 @@ class Backlog:
         Raises:
             CatalogError: The catalog takes no writes yet.
         """
-        if not self._draining.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
+        seconds = -1 if deadline is None else max(0.0, deadline - time.monotonic())
+        if not self._draining.acquire(timeout=seconds):
             return False
         try:
             if not self.is_open:
                 return True
+            if not self.database.lock.acquire(timeout=seconds):  # a thread hangs in the catalog
+                return False
+            self.database.lock.release()
             if isinstance(self.error, CatalogBusyError) and self.is_degraded:
                 self._warn()
             self.database.reconnect_if_replaced()
-            if not self._replays:  # and so nothing that will show whether the catalog is back
+            if all(replay.is_done for replay in self._replays):  # and so nothing will show whether the catalog is back
                 with self.database.transaction(wait=LOCK_WAIT_SECONDS):
                     pass
             self._replay_the_bulk(deadline)
@@ -251,9 +253,9 @@ class Backlog:
             self._draining.release()
 
     def _replay_the_bulk(self, deadline: float | None) -> None:
-        """Replay what is here at this moment, while calls go on appending."""
+        """Replay most of what is here at this moment, while calls go on appending: all but a last batch."""
         for replay in list(self._replays):
-            end = replay.source.end
+            end = replay.source.end - journal.BATCH_BYTES
             while replay.position < end and not _is_past(deadline):
                 self._step(replay)
                 time.sleep(0)  # whoever waits for the database's lock comes first
@@ -286,7 +288,7 @@ class Backlog:
     def discard(self, spent: Sequence[tuple[Replay, int]]) -> None:
         """Remove journals of which the catalog has all, and a power loss takes nothing."""
         with self._lock:
-            done = [replay for replay, position in spent if replay in self._spent and replay.position == position]
+            done = [r for r, position in spent if r in self._spent and r.position == position and r.is_done]
             self._spent = [replay for replay in self._spent if replay not in done]
         for replay in done:
             replay.source.discard()
@@ -313,8 +315,16 @@ class Backlog:
             replay.source.release()
         self._replays, self._spent, self._begun = [], [], []
         self.is_open, self.error, self._waiting = False, None, []
+        self.sidecar = Sidecar(self.folder)  # whose lock the parent's keeper may have held
         self._tally = Tally(0, 0, 0)
         self._lock, self._draining = threading.RLock(), threading.Lock()
+
+
+def _sync(replay: Replay) -> None:
+    try:
+        replay.source.sync()
+    except OSError as error:  # it is written all the same, and to write it elsewhere too would record it twice
+        logger.warning("%s cannot be synced: %s", replay.source.path, error)
 
 
 def _is_past(deadline: float | None) -> bool:

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 from crackseg_tracker.store.database import Database, living
 from crackseg_tracker.store.metric_changes import Call
 from crackseg_tracker.store.recording import Recorder
+from crackseg_tracker.store.syncing import exit_deadline
 from crackseg_tracker.values import checked_name, number
 
 PERIOD_SECONDS = 0.025
@@ -30,6 +31,7 @@ class MetricBuffer:
     """The queue of one tracker."""
 
     def __init__(self, database: Database, recorder: Recorder) -> None:
+        self._database = database
         self._recorder = recorder
         #: Calls, each with its moment (Unix time).
         self._queue: deque[tuple[dict[str, float], int | None, float]] = deque()
@@ -89,6 +91,17 @@ class MetricBuffer:
         finally:
             self._flushing.release()
 
+    def flush_before(self, deadline: float) -> None:
+        """Flush, unless a thread hangs in the catalog until a moment of the monotonic clock."""
+        lock = self._database.lock
+        if not self._queue or not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return
+        lock.release()  # which the thread needs that is flushing, if one is
+        try:
+            self.flush(max(0.0, deadline - time.monotonic()))
+        except Exception:
+            logger.warning("metrics could not be committed", exc_info=True)
+
     def _after_fork(self) -> None:
         """Leave the queue to the parent, which flushed it before the fork or still has it."""
         self._queue.clear()
@@ -132,6 +145,11 @@ def flush_all(wait: float = -1) -> None:
             logger.warning("metrics could not be committed", exc_info=True)
 
 
-atexit.register(flush_all)
+def _at_exit() -> None:
+    for buffer in living(_buffers):
+        buffer.flush_before(exit_deadline())
+
+
+atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=flush_all)

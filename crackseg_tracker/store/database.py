@@ -41,7 +41,7 @@ LOCK_WAIT_SECONDS = 30.0
 WRITE_WAIT_SECONDS = 0.2
 PAUSE_SECONDS = 0.003
 #: Who stands in the queue (`store.turns`) asks only when it is the first; not for ever, for that one may be stopped.
-QUEUE_SECONDS = 0.1
+QUEUE_SECONDS = 0.12
 TURN_PAUSE_SECONDS = 0.0005
 #: A call dirties one page, and the same few pages again and again: a checkpoint costs the same two syncs for 2,000
 #: frames (8 MB of WAL) as for the usual 1,000, and comes half as often.
@@ -92,6 +92,12 @@ class Database:
         self._log: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
         self._turns = Turns(self.path)
+        self.syncer = syncing.Syncer()
+        self._syncing = threading.Lock()
+        #: Held while SQLite is at work without `lock`: no fork may come amid that.
+        self.emptying = threading.Lock()
+        #: The system says once only that it lost what it had to write: the next sync succeeds all the same.
+        self.failed_syncs = 0
         self._checkpoint_frames = CHECKPOINT_FRAMES
         self.contended = False
         _databases[id(self)] = self
@@ -183,8 +189,8 @@ class Database:
         with self.lock, translated(self.path):
             connection = self.connection
             self.check_in_place()
-            self.retrying(lambda: connection.execute("BEGIN IMMEDIATE"), wait, in_turn=True)
             try:
+                self.retrying(lambda: connection.execute("BEGIN IMMEDIATE"), wait, in_turn=True)
                 yield connection
                 if commit:
                     self.retrying(lambda: connection.execute("COMMIT"), wait)
@@ -265,11 +271,15 @@ class Database:
         waits for nobody and holds up nobody.
         """
         try:
-            descriptor = os.open(f"{self.path}-wal", os.O_RDWR)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with self._syncing:
+                descriptor = os.open(f"{self.path}-wal", os.O_RDWR)
+                try:
+                    os.fsync(descriptor)
+                except OSError:
+                    self.failed_syncs += 1
+                    raise
+                finally:
+                    os.close(descriptor)
         except FileNotFoundError:
             return  # all is in the database, which SQLite synced when it removed the log
         except OSError as error:
@@ -279,11 +289,14 @@ class Database:
 
     def begin_sync(self) -> syncing.Syncing:
         """Begin to `sync`, in another thread."""
-        return syncing.begin(self.sync)
+        return self.syncer.begin(self.sync)
 
     @contextmanager
     def hurrying(self) -> Generator[None]:
-        """Have no commit wait for the disk: what is left of the process's time is for one sync."""
+        """Have commits leave syncing to one sync at the end, for which what is left of the process's time is meant.
+
+        (But SQLite syncs the head of a log that begins anew, and all of a rollback journal.)
+        """
         with self.lock:
             if self._connection is None or self._connection.in_transaction:
                 yield
@@ -296,9 +309,10 @@ class Database:
 
     def _set_syncing(self, checkpoint_frames: int, *, full: bool) -> None:
         """Say how many frames of log make a commit copy and sync them, and whether it syncs the log each time."""
-        with suppress(sqlite3.DatabaseError):  # in a transaction that a signal came amid, "full" cannot be set
-            self.connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_frames}")
-            self.connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+        if self._connection is not None:
+            with suppress(sqlite3.DatabaseError):  # in a transaction that a signal came amid, "full" cannot be set
+                self._connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_frames}")
+                self._connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
 
     def log_size(self) -> int:
         """Give the size of the write-ahead log."""
@@ -330,20 +344,20 @@ class Database:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def empty_log(self) -> bool:
-        """Copy the write-ahead log into the database and empty it; False when somebody goes on reading it.
+        """Copy the write-ahead log into the database and empty it, unless another process does; False when it is read.
 
         SQLite begins the log anew only when nobody is at it in that moment, and of many writers one always is. Over a
         connection of its own, for the copying and syncing must hold up no call.
         """
-        with translated(self.path), closing(self._open(EMPTYING_SECONDS)) as connection:
-            is_busy, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if is_busy:
-                return True  # another process is at it
+        with self.emptying, translated(self.path), closing(self._open(EMPTYING_SECONDS)) as connection:
+            somebody_does, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if somebody_does:
+                return True
             if frames - copied > CHECKPOINT_FRAMES:
                 return False
             # What came meanwhile is left to copy: this keeps writers waiting for some milliseconds.
-            is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            return not is_busy
+            is_read, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not is_read
 
     def commits(self) -> tuple[int, int]:
         """Give what changes with everything that this process commits."""
@@ -373,6 +387,7 @@ class Database:
             keep_for_ever(self._connection)
         self._connection = None
         self._turns.forget()
+        self.syncer, self._syncing, self.emptying = syncing.Syncer(), threading.Lock(), threading.Lock()
         self.lock = threading.RLock()  # a thread of the parent may have held the old one
         for listener, forget in list(self._fork_listeners.items()):
             forget(listener)
@@ -523,8 +538,9 @@ def keep_for_ever(connection: sqlite3.Connection) -> None:
 def _before_fork() -> None:
     # SQLite notes a file's locks per process: a child forked amid another thread's write would see it locked for ever.
     for database in living(_databases):
-        database.lock.acquire()
-        _held_over_fork.append(database.lock)
+        for lock in (database.lock, database.emptying):
+            lock.acquire()
+            _held_over_fork.append(lock)
 
 
 def _after_fork_in_parent() -> None:
@@ -543,7 +559,7 @@ def _after_fork_in_child() -> None:
 def _close_all() -> None:
     for database in living(_databases):
         # The last one to close a catalog syncs it.
-        if not syncing.begin(database.close).wait(syncing.exit_deadline()):
+        if not database.syncer.begin(database.close).wait(syncing.exit_deadline()):
             database.abandon()
 
 

@@ -22,7 +22,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from crackseg_tracker.errors import CatalogError
-from crackseg_tracker.store import buffer, lives, syncing
+from crackseg_tracker.store import buffer, lives
 from crackseg_tracker.store.syncing import EXIT_SECONDS, exit_deadline
 
 logger = logging.getLogger("crackseg_tracker")
@@ -60,7 +60,6 @@ def watch() -> None:
                 signal.signal(number, _on_signal)
     if _previous_hook is None:
         _previous_hook, sys.excepthook = sys.excepthook, _on_uncaught
-    syncing.start()
     _watch_the_end_of_a_child()
 
 
@@ -76,14 +75,18 @@ def _watch_the_end_of_a_child() -> None:
 
 def _end(status: str, message: str, deadline: float | None = None) -> None:
     deadline = deadline or time.monotonic() + EXIT_SECONDS
+    ended: list[lives.OpenAttempts] = []
     for attempts in lives.everywhere():
         try:
             attempts.abandon_call(deadline)
             buffer.flush_all(EXIT_SECONDS / 8)
             attempts.end_all(status, message, deadline)
+            ended.append(attempts)
         except Exception as error:
             trace = not isinstance(error, CatalogError)  # which says all there is to say
             logger.warning("the process shows as dead: its end could not be recorded (%s)", error, exc_info=trace)
+    for attempts in ended:  # when all are written: one disk may hang, and another not
+        attempts.wait_for_sync(deadline)
 
 
 def _on_signal(number: int, _frame: FrameType | None) -> None:
@@ -97,7 +100,7 @@ def _on_signal(number: int, _frame: FrameType | None) -> None:
 def _on_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     try:
         if not hasattr(sys, "ps1"):  # at a prompt the process goes on
-            _end(*of_exception(error))
+            _end(*of_exception(error), exit_deadline())
     finally:
         _previous_hook(kind, error, trace)
 

@@ -12,13 +12,14 @@ the table ``journal_writer``.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -144,6 +145,8 @@ class JournalFile:
         Raises:
             OSError: Nothing of it counts then.
         """
+        if not self.is_whole:
+            raise OSError(errno.EIO, "the line before it may be broken")
         self._sequence += 1  # before it is written: after a Ctrl-C in between, a number is missing and none given twice
         line = framed(self._sequence, content)
         self.is_whole = False
@@ -162,10 +165,10 @@ class JournalFile:
         Raises:
             OSError: It may not.
         """
-        size = self._size
-        if size == self._synced:
+        size, descriptor = self._size, self._descriptor
+        if size == self._synced or descriptor < 0:
             return
-        os.fsync(self._descriptor)
+        os.fsync(descriptor)
         if not self._synced:  # the file and its folder may be new
             sync_folder(self.path.parent)
             sync_folder(self.path.parent.parent)
@@ -267,13 +270,19 @@ class Inspected(NamedTuple):
     """What a journal looks like from outside."""
 
     header: Any
+    #: Those that the catalog does not have.
     records: int
     size_bytes: int
     owned: bool
 
 
-def inspect(path: Path) -> Inspected | None:
-    """Look at a journal that may be somebody's, and leave it as it is; None when it cannot be read."""
+def inspect(path: Path, replayed: Mapping[str, int]) -> Inspected | None:
+    """Look at a journal that may be somebody's, and leave it as it is; None when it cannot be read.
+
+    Args:
+        path: The file.
+        replayed: The last record of each writer that the catalog has: a journal is kept until that is synced.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -285,7 +294,8 @@ def inspect(path: Path) -> Inspected | None:
         if first is None:
             return None
         seen = JournalFile(path, descriptor, first[1])
-        return Inspected(first[1], sum(1 for _ in records(seen)), seen.end, owned)
+        done = replayed.get(seen.writer, 0)
+        return Inspected(first[1], sum(sequence > done for sequence, _ in records(seen)), seen.end, owned)
     finally:
         os.close(descriptor)
 

@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 from crackseg_tracker.errors import CatalogError
 from crackseg_tracker.store import holders, journal, replay, syncing
 from crackseg_tracker.store.database import Database
+from crackseg_tracker.store.replay import Replay
 from crackseg_tracker.store.syncing import exit_deadline
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class _Charge:
         self.warned_of_log_at = float("-inf")
         #: What `Database.commits` gave when all was synced.
         self.synced: tuple[int, int] | None = None
-        #: Whether a sync failed. The system says once only that it lost what it had to write: the next sync succeeds.
-        self.is_unsure = False
+        #: So many failed syncs have been made good for: what they were for was written anew.
+        self.mended = 0
         #: Whether somebody wants a sync before its time.
         self.is_asked_for = False
         self.tasks: dict[object, Callable[[], None]] = {}
@@ -129,8 +130,10 @@ class Keeper:
         while self._drain(deadline) and time.monotonic() < deadline:
             time.sleep(FIRST_PROBE_SECONDS)
         for database in {backlog.database for backlog in self._backlogs if backlog.spent()}:
+            spent = self._spent_of(database)
             with suppress(CatalogError):
-                syncing.begin(partial(self.sync, database)).wait(time.monotonic() + sync_seconds)
+                if self.begin_sync(database).wait(time.monotonic() + sync_seconds) and not self._is_unsure(database):
+                    self._discard(spent)
         return [count for backlog in list(self._backlogs) if (count := backlog.in_memory())]
 
     def _wake(self) -> None:
@@ -164,7 +167,7 @@ class Keeper:
         """Sync what was committed, and look whether the catalog's files are whole and in their places."""
         charge.is_asked_for, charge.looked_at = False, time.monotonic()
         try:
-            self.sync(database)
+            self._sync(database, charge)
             database.check_in_place()
             database.rescue_log()
         except CatalogError as error:
@@ -174,31 +177,46 @@ class Keeper:
                 database.fault = None  # nobody wrote meanwhile, or strictly
             charge.fault = None
         self._bound_log(database, charge)
-        tasks, charge.tasks = charge.tasks, {}
-        for task in tasks.values():
+        for key in list(charge.tasks):
             try:
-                task()
+                if task := charge.tasks.pop(key, None):
+                    task()
             except Exception as error:  # of a strict tracker, which nobody is there to hear of
                 logger.info("%s: %s", database.path, error)
 
-    def sync(self, database: Database) -> None:
+    def _sync(self, database: Database, charge: _Charge) -> None:
         """Sync what was journaled and committed; journals of which the catalog has all are not needed any more."""
-        charge = self._charges[database]
+        spent, commits, failures = self._spent_of(database), database.commits(), database.failed_syncs
+        if commits != charge.synced or self._is_unsure(database):
+            try:
+                if self._is_unsure(database):
+                    database.checkpoint()
+                self._sync_files(database)
+            except CatalogError as error:
+                if failures == charge.mended:
+                    logger.warning("%s; what was committed in the last seconds may be lost with the power", error)
+                raise
+            charge.synced, charge.mended = commits, failures
+        self._discard(spent)
+
+    def begin_sync(self, database: Database) -> syncing.Syncing:
+        """Begin to sync what was journaled and committed, in another thread."""
+        return database.syncer.begin(partial(self._sync_files, database))
+
+    def _sync_files(self, database: Database) -> None:
         for backlog in self._backlogs_of(database):
             backlog.sync()
-        spent = [(backlog, backlog.spent()) for backlog in self._backlogs_of(database)]
-        commits = database.commits()
-        if commits != charge.synced or charge.is_unsure:
-            try:
-                if charge.is_unsure:
-                    database.checkpoint()
-                database.sync()
-            except CatalogError as error:
-                if not charge.is_unsure:
-                    logger.warning("%s; what was committed in the last seconds may be lost with the power", error)
-                charge.is_unsure = True
-                raise
-            charge.synced, charge.is_unsure = commits, False
+        database.sync()
+
+    def _is_unsure(self, database: Database) -> bool:
+        """Tell whether a sync failed, and what it was for has not been written anew."""
+        charge = self._charges.get(database)
+        return charge is None or database.failed_syncs != charge.mended
+
+    def _spent_of(self, database: Database) -> list[tuple[Backlog, list[tuple[Replay, int]]]]:
+        return [(backlog, backlog.spent()) for backlog in self._backlogs_of(database)]
+
+    def _discard(self, spent: list[tuple[Backlog, list[tuple[Replay, int]]]]) -> None:
         for backlog, replays in spent:
             backlog.discard(replays)
             self._let_go(backlog)

@@ -6,14 +6,13 @@ import logging
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
 from typing import Protocol
 
-from crackseg_tracker.errors import CatalogBusyError
-from crackseg_tracker.store import syncing
+from crackseg_tracker.errors import CatalogBusyError, CatalogError
 from crackseg_tracker.store.database import Database
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.locks import LifeLock
+from crackseg_tracker.store.syncing import Syncing
 
 logger = logging.getLogger("crackseg_tracker")
 
@@ -37,6 +36,7 @@ class OpenAttempts:
         self._database = database
         self._open: list[OpenAttempt] = []
         self._lock: LifeLock | None = None
+        self._sync: Syncing | None = None
         database.on_fork(self._after_fork)
 
     def lock_name(self) -> str:
@@ -60,6 +60,7 @@ class OpenAttempts:
             from crackseg_tracker.store import endings  # it ends what is noted here
 
             endings.watch()
+            self._database.syncer.start()
         with self._database.lock:
             if not any(known is attempt for known in self._open):
                 self._open.append(attempt)
@@ -89,8 +90,19 @@ class OpenAttempts:
             if self._lock is not None:
                 self._lock.release()
                 self._lock = None
-        if has_written and not syncing.begin(partial(keeper.sync, database)).wait(deadline):
-            logger.warning("%s: the disk did not sync the end in time; a power loss may take it", database.path)
+        if has_written:
+            self._sync = keeper.begin_sync(database)
+
+    def wait_for_sync(self, deadline: float) -> None:
+        """Wait until a power loss does not take the end any more, or until a moment of the monotonic clock."""
+        sync, self._sync = self._sync, None
+        try:
+            if sync is not None and not sync.wait(deadline):
+                logger.warning(
+                    "%s: the disk did not sync the end in time; a power loss may take it", self._database.path
+                )
+        except CatalogError as error:
+            logger.warning("%s", error)
 
     def _after_fork(self) -> None:
         """In a forked child: the attempts are the parent's, and so is the lock."""

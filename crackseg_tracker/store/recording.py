@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 
 from crackseg_tracker.errors import CatalogError
 from crackseg_tracker.schema import ENDS
-from crackseg_tracker.sidecar import FILE, Sidecar
+from crackseg_tracker.sidecar import FILE
 from crackseg_tracker.store import liveness, metrics, reading
 from crackseg_tracker.store.attempts import Attempt, AttemptChange
 from crackseg_tracker.store.backlog import Backlog, Subject, backlogs_of
@@ -67,7 +67,6 @@ class Recorder:
         self._begin = begin
         self._strict = strict
         self._synced = synced
-        self.sidecar = Sidecar(backlog.folder)
         self._has_ended = False
         self._lives = own_attempts(database)
         #: Whether the attempt started the experiment, whose status is then its to end.
@@ -93,7 +92,7 @@ class Recorder:
 
     def log_calls(self, calls: Sequence[Call]) -> None:
         """Record calls of ``log_metrics`` that were buffered, in one transaction."""
-        failure = self.backlog.error
+        failure = None
         if not self.backlog.is_open:
             try:
                 self.series.log_calls(calls)
@@ -101,10 +100,16 @@ class Recorder:
             except FAULTS as error:
                 failure = error
         for call in calls:
-            self._log_call(call, failure)
+            self._log_call(call, failure, gives_way=False)
+            failure = None
 
-    def _log_call(self, call: Call, failure: Exception | None) -> None:
-        self._write_or_journal(lambda: self.series.log(*call), lambda: [MetricCalls(calls=[call])], failure=failure)
+    def _log_call(self, call: Call, failure: Exception | None, *, gives_way: bool = True) -> None:
+        self._write_or_journal(
+            lambda: self.series.log(*call),
+            lambda: [MetricCalls(calls=[call])],
+            failure=failure,
+            gives_way=gives_way,
+        )
 
     def log_history(self, series: Mapping[str, metrics.Points], *, following: bool = False) -> None:
         """Record whole series.
@@ -118,13 +123,14 @@ class Recorder:
             lambda: [HistoryChange(series=series, following=following)],
         )
 
-    def write(self, *given: Change, resume: bool = False, synced: bool = False) -> None:
+    def write(self, *given: Change, resume: bool = False, synced: bool = False, gives_way: bool = True) -> None:
         """Record changes, all of them or none; the first of a process begin its attempt.
 
         Args:
             given: The changes.
             resume: Begin a new attempt when the experiment has ended.
             synced: If they are journaled, have them survive a power loss, whatever the durability.
+            gives_way: See `_write_or_journal`.
         """
 
         def commit() -> None:
@@ -134,7 +140,7 @@ class Recorder:
 
         if resume and self._has_ended and self.backlog.is_open:
             self.attempt = None
-        self._write_or_journal(commit, lambda: given, synced=synced)
+        self._write_or_journal(commit, lambda: given, synced=synced, gives_way=gives_way)
         for change in given:
             if isinstance(change, StatusChange):
                 self._has_ended, self._started = change.status in ENDS, change.status == "running"
@@ -149,12 +155,12 @@ class Recorder:
             yield
             return
         is_journaled = self.backlog.is_open
-        syncing = self._database.begin_sync()
+        sync = self._database.begin_sync()
         try:
             yield
         finally:
             try:
-                syncing.wait()
+                sync.wait()
             except CatalogError as error:
                 if not is_journaled:
                     self._absorb(error)
@@ -185,17 +191,17 @@ class Recorder:
             return  # nothing was written
         text = self._redact(message)
         if self._started and self.status() == "running" and not self._has_others():
-            self.write(StatusChange(status=status, message=text))
+            self.write(StatusChange(status=status, message=text), gives_way=False)
             self._refresh_sidecar()
         else:
-            self.write(AttemptEnd(reason=text or status))
+            self.write(AttemptEnd(reason=text or status), gives_way=False)
 
     def _refresh_sidecar(self) -> None:
-        number = self.sidecar.number()
+        number = self.backlog.sidecar.number()
         try:
             with self.preview(()) as connection:
                 known = reading.metadata(connection, self._experiment)
-            self.sidecar.write(number, known._asdict())
+            self.backlog.sidecar.write(number, known._asdict())
         except (*FAULTS, OSError) as error:
             logger.warning("%s could not be written: %s", self.backlog.folder / FILE, error)
 
@@ -238,6 +244,7 @@ class Recorder:
         *,
         synced: bool = False,
         failure: Exception | None = None,
+        gives_way: bool = True,
     ) -> None:
         """Write to the catalog, or append to the backlog: in the one place where that is decided.
 
@@ -246,6 +253,8 @@ class Recorder:
             given: What it writes, for the backlog.
             synced: If it is journaled, have it survive a power loss.
             failure: What came of a try already: a call waits for the lock once.
+            gives_way: Whether a call that finds the backlog open waits a moment for the replay. Not where the caller
+                holds what a replay needs, or brings many calls at once.
         """
         while True:
             if not self.backlog.is_open:
@@ -259,7 +268,7 @@ class Recorder:
             elif self._strict and self.backlog.error is not None:
                 raise self.backlog.error
             if self.backlog.append(self._known_attempt(), given(), synced=synced or self._synced):
-                if failure is None:
+                if failure is None and gives_way:
                     self.backlog.give_way()
                 return
 

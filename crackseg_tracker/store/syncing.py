@@ -2,11 +2,13 @@
 
 A sync takes about as long as all else that an end of an experiment does. And a disk that hangs lets nobody go who asked
 it for something: then it is a thread that hangs, and the process ends without it.
+
+What the thread does must take none of the locks under which calls are made: a signal's handler may wait for it amid a
+call that holds them.
 """
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -14,6 +16,8 @@ from collections.abc import Callable
 
 #: What the exit of a process may take in all.
 EXIT_SECONDS = 2.0
+#: So long after an exit was to be done, another one has begun: threads may train on after the main one failed.
+ANOTHER_EXIT_SECONDS = 10.0
 
 
 class Syncing:
@@ -48,54 +52,47 @@ class Syncing:
         return True
 
 
-_works: queue.SimpleQueue[Syncing] = queue.SimpleQueue()  # which a signal's handler may put into, amid that
-_thread: threading.Thread | None = None
-_exit_deadline: float | None = None
-
-
-def begin(work: Callable[[], None]) -> Syncing:
-    """Have the thread do something, when it has done what it was given before.
+class Syncer:
+    """The thread for one catalog's disk.
 
     Example:
-        >>> begin(lambda: None).wait()
+        >>> Syncer().begin(lambda: None).wait()
         True
     """
-    syncing = Syncing(work)
-    try:
-        start()
-    except RuntimeError:  # at the interpreter's end no thread begins any more
-        syncing.run()
-    else:
-        _works.put(syncing)
-    return syncing
+
+    def __init__(self) -> None:
+        self._works: queue.SimpleQueue[Syncing] = queue.SimpleQueue()  # a signal's handler may put into it, amid that
+        self._thread: threading.Thread | None = None
+
+    def begin(self, work: Callable[[], None]) -> Syncing:
+        """Have the thread do something, when it has done what it was given before."""
+        syncing = Syncing(work)
+        try:
+            self.start()
+        except RuntimeError:  # at the interpreter's end no thread begins any more
+            syncing.run()
+        else:
+            self._works.put(syncing)
+        return syncing
+
+    def start(self) -> None:
+        """Have the thread ready: an exit may need it, when it is too late to begin one."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="crackseg-tracker-sync", daemon=True)
+            thread.start()
+            self._thread = thread
+
+    def _run(self) -> None:
+        while True:
+            self._works.get().run()
 
 
-def start() -> None:
-    """Have the thread ready: an exit may need it, when it is too late to begin one."""
-    global _thread
-    if _thread is None:
-        thread = threading.Thread(target=_run, args=(_works,), name="crackseg-tracker-sync", daemon=True)
-        thread.start()
-        _thread = thread
+_exit_deadline = float("-inf")
 
 
 def exit_deadline() -> float:
     """Give the moment of the monotonic clock by which the exit must be done; it is set by the first question."""
     global _exit_deadline
-    if _exit_deadline is None:
+    if time.monotonic() > _exit_deadline + ANOTHER_EXIT_SECONDS:
         _exit_deadline = time.monotonic() + EXIT_SECONDS
     return _exit_deadline
-
-
-def _run(works: queue.SimpleQueue[Syncing]) -> None:
-    while True:
-        works.get().run()
-
-
-def _after_fork_in_child() -> None:
-    global _works, _thread, _exit_deadline
-    _works, _thread, _exit_deadline = queue.SimpleQueue(), None, None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -55,9 +55,10 @@ class Turns:
             yield False
             return
         place = self._place = _Place()
-        is_first = False
+        is_first = True  # before it is known: a Ctrl-C may come in between, and leaving does no harm
         try:
-            if is_first := locks.try_lock(self._descriptor):
+            is_first = locks.try_lock(self._descriptor)
+            if is_first:
                 yield True
             else:
                 self._places.put(place)
