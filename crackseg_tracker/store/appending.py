@@ -39,8 +39,8 @@ from crackseg_tracker.values import checked_name, checked_step, number
 logger = logging.getLogger("crackseg_tracker")
 
 FOLD_AFTER = 512
-# Where others want the lock too, up to so many times as many are folded at once: that takes it for less time in all. How
-# many is drawn: processes that began together would all fold at the same moment.
+# Where others want the lock too, up to so many times as many are folded at once: that takes it for less time in all.
+# How many is drawn: processes that began together would all fold at the same moment.
 CROWDED = 8
 # Folding is not worth waiting for: the points are there, and some hundred calls later it is tried again.
 FOLD_WAIT_SECONDS = 0.02

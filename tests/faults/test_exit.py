@@ -132,3 +132,43 @@ hangs.wait(60)
     seconds, _ = end(child, "SIGTERM")
     assert seconds < BOUND_SECONDS
     assert ask(catalog_path, "SELECT status FROM experiments") == [("aborted",)]
+
+
+def test_a_signal_amid_calls_waits_for_none_of_them(tmp_path: Path, catalog_path: Path) -> None:
+    """Promises 2 and 7: the end is synced, and what syncs it needs nothing that the interrupted call holds."""
+    loop = 'print("ready", flush=True)\nwhile True:\n    tracker.log_metrics({"loss": 0.4, "val/iou": 0.5})\n'
+    for number in range(4):
+        child = begin(tmp_path / f"{number}", catalog_path.with_name(f"{number}.db"), _START + loop)
+        time.sleep(0.05 + 0.013 * number)
+        _, said = end(child, "SIGTERM")
+        assert said == ""
+        assert ask(catalog_path.with_name(f"{number}.db"), "SELECT status FROM experiments") == [("aborted",)]
+
+
+def test_an_uncaught_exception_and_the_exit_share_the_time(tmp_path: Path, catalog_path: Path) -> None:
+    """Promise 7: two seconds in all, though the exception is recorded first and the exit comes after it."""
+    child = begin(tmp_path, catalog_path, _START + _HANG + _WAIT.replace("raise SystemExit", "raise ValueError"))
+    before = time.monotonic()
+    child.communicate("x", timeout=PATIENCE)
+    assert time.monotonic() - before < BOUND_SECONDS
+    assert ask(catalog_path, "SELECT status FROM experiments") == [("failed",)]
+
+
+def test_a_disk_that_hangs_holds_up_no_other_catalog(tmp_path: Path, catalog_path: Path) -> None:
+    """Promise 7: all ends are written before any sync is waited for, and each catalog has a thread of its own."""
+    hang_there = """
+other = ExperimentTracker(folder + "-other", "other", catalog=catalog + ".other.db")
+other.start_experiment()
+sync = os.fsync
+def hang(descriptor):
+    if ".other.db" not in os.readlink(f"/proc/self/fd/{descriptor}"):
+        time.sleep(600)
+    sync(descriptor)
+os.fsync = hang
+"""
+    child = begin(tmp_path, catalog_path, _START + hang_there + _WAIT)
+    seconds, said = end(child, "SIGTERM")
+    assert seconds < BOUND_SECONDS
+    assert said.count("did not sync") == 1
+    for path in (catalog_path, Path(f"{catalog_path}.other.db")):
+        assert ask(path, "SELECT status FROM experiments") == [("aborted",)]

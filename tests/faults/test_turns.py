@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from asking import ask
 from conftest import LockHolder
 
 from crackseg_tracker import ExperimentTracker
+from crackseg_tracker.store import turns
 
 NewTracker = Callable[..., ExperimentTracker]
 Hold = Callable[[], LockHolder]
@@ -145,6 +147,35 @@ def test_a_folder_that_takes_no_file_is_no_fault(new_tracker: NewTracker, catalo
     assert tracker.metadata.journaled == 0
     tracker.complete_experiment()
     assert ask(catalog_path, "SELECT count(*) FROM metrics") == [(2,)]
+
+
+def test_ctrl_c_after_the_lock_is_got_leaves_nothing_open(
+    new_tracker: NewTracker, catalog_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promises 1 and 7: calls that return afterwards are committed, and others can write."""
+    tracker = new_tracker()
+    tracker.start_experiment()
+    tracker.log_metrics({"loss": 1.0}, step=0)
+    leave = turns.Turns._leave  # pyright: ignore[reportPrivateUsage]
+
+    def interrupted(self: turns.Turns) -> None:
+        leave(self)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(turns.Turns, "_leave", interrupted)
+    holder = sqlite3.connect(catalog_path, isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.05, holder.execute, ("ROLLBACK",))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        tracker.add_tags(["lost"])
+    timer.join()
+    tracker.log_metrics({"loss": 0.9}, step=1)
+    assert ask(catalog_path, "SELECT count(*) FROM metrics") == [(2,)]
+    holder.execute("BEGIN IMMEDIATE")
+    holder.close()
+    tracker.complete_experiment()
 
 
 # Writers that meet each other leave the log to the keepers: of 64, one reads it at any time, and so SQLite alone would
