@@ -253,9 +253,9 @@ class Backlog:
             self._draining.release()
 
     def _replay_the_bulk(self, deadline: float | None) -> None:
-        """Replay most of what is here at this moment, while calls go on appending: all but a last batch."""
+        """Replay what is here at this moment, while calls go on appending."""
         for replay in list(self._replays):
-            end = replay.source.end - journal.BATCH_BYTES
+            end = replay.source.end
             while replay.position < end and not _is_past(deadline):
                 self._step(replay)
                 time.sleep(0)  # whoever waits for the database's lock comes first

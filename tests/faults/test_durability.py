@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -98,15 +99,16 @@ def test_a_sync_that_fails_once_is_not_taken_for_good(
     """Promise 2: the system tells once only that it could not write; what was in the log goes into the database."""
     tracker = new_tracker()
     tracker.log_metrics({"x": 1.0})
-    sync, failed = Database.sync, threading.Event()
+    fsync, failed = os.fsync, threading.Event()
+    log = Path(f"{catalog_path}-wal")
 
-    def fails_once(self: Database) -> None:
-        if self.path == catalog_path and not failed.is_set():
+    def fails_once(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), log.stat()) and not failed.is_set():
             failed.set()
-            raise CatalogWriteError(f"{self.path}-wal cannot be synced (Input/output error)")
-        sync(self)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
 
-    monkeypatch.setattr(Database, "sync", fails_once)
+    monkeypatch.setattr(os, "fsync", fails_once)
     keeper.keeper.sync_soon(tracker._database)
     eventually(lambda: isinstance(tracker._database.fault, CatalogWriteError))
     assert "may be lost with the power" in caplog.text
