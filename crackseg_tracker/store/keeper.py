@@ -86,6 +86,7 @@ class Keeper:
             charge = self._charges.get(database)
             if charge is None:
                 charge = self._charges[database] = _Charge(database)
+                self._wake()
             charge.folders.add(folder)
             if (folder / journal.FOLDER).is_dir():
                 charge.due.add(folder)

@@ -230,6 +230,31 @@ def test_an_ownerless_file_with_a_torn_tail_is_replayed(
     assert ask(catalog_path, "SELECT max(step) FROM metrics WHERE metric = 'x'") == [(19,)]
 
 
+# What a keeper does when nothing wakes it, it does an hour later.
+_SHORT = """
+import sys, time
+from pathlib import Path
+from crackseg_tracker import ExperimentTracker
+from crackseg_tracker.store import keeper
+keeper.SYNC_SECONDS = keeper.keeper._pause = 3600.0
+folder, catalog, left = sys.argv[1:]
+with ExperimentTracker(folder, "short", catalog=catalog):
+    end = time.monotonic() + 30
+    while Path(left).exists() and time.monotonic() < end:
+        time.sleep(0.01)
+sys.exit(Path(left).exists())
+"""
+
+
+def test_a_short_training_replays_what_another_left(tmp_path: Path, catalog_path: Path, hold_lock: Hold) -> None:
+    """Promise 3: it begins to at once, not when it next looks after the catalog."""
+    run_victim(tmp_path, catalog_path, hold_lock, 20)
+    [left] = journals(catalog_path)
+    arguments = [str(tmp_path / "short"), str(catalog_path), str(left)]
+    assert subprocess.run([sys.executable, "-c", _SHORT, *arguments], timeout=90, check=False).returncode == 0
+    assert ask(catalog_path, "SELECT max(step) FROM metrics WHERE metric = 'x'") == [(20,)]
+
+
 def test_files_are_private_and_hold_no_code_and_no_secret(
     new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold
 ) -> None:
