@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
+from crackseg_tracker.store import threads
 from crackseg_tracker.store.database import Database, living
 from crackseg_tracker.store.metric_changes import Call
 from crackseg_tracker.store.recording import Recorder
@@ -67,8 +68,7 @@ class MetricBuffer:
         self._idle = False
         if self._thread is None:
             _flush_when_a_child_ends()
-            self._thread = threading.Thread(target=self._run, name="crackseg-tracker", daemon=True)
-            self._thread.start()
+            self._thread = threads.begin(self._run, "buffer")
         self._wake.set()
 
     def flush(self, wait: float = -1) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from crackseg_tracker.errors import CatalogError
-from crackseg_tracker.store import holders, journal, replay, syncing
+from crackseg_tracker.store import holders, journal, replay, syncing, threads
 from crackseg_tracker.store.database import Database
 from crackseg_tracker.store.replay import Replay
 from crackseg_tracker.store.syncing import exit_deadline
@@ -92,8 +92,7 @@ class Keeper:
                 charge.due.add(folder)
                 self._wake()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="crackseg-tracker-keeper", daemon=True)
-                self._thread.start()
+                self._thread = threads.begin(self._run, "keeper")
 
     def take(self, backlog: Backlog) -> None:
         """Replay a backlog as soon as the catalog takes it; until then it is kept alive here."""

@@ -14,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from crackseg_tracker.store import threads
+
 #: What the exit of a process may take in all.
 EXIT_SECONDS = 2.0
 #: So long after an exit was to be done, another one has begun: threads may train on after the main one failed.
@@ -78,9 +80,7 @@ class Syncer:
     def start(self) -> None:
         """Have the thread ready: an exit may need it, when it is too late to begin one."""
         if self._thread is None:
-            thread = threading.Thread(target=self._run, name="crackseg-tracker-sync", daemon=True)
-            thread.start()
-            self._thread = thread
+            self._thread = threads.begin(self._run, "sync")
 
     def _run(self) -> None:
         while True:

@@ -18,7 +18,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from crackseg_tracker.store import locks
+from crackseg_tracker.store import locks, threads
 
 
 class _Place:
@@ -72,7 +72,7 @@ class Turns:
             try:
                 if self._descriptor < 0:
                     self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-                threading.Thread(target=self._stand, name="crackseg-tracker-queue", daemon=True).start()
+                threads.begin(self._stand, "queue")
                 self._is_standing = True
             except (OSError, RuntimeError):  # no file, or no thread at the interpreter's end: without a queue then
                 return False

@@ -112,6 +112,23 @@ def test_ctrl_c_outside_the_block_aborts(tmp_path: Path, catalog_path: Path) -> 
     assert end_of(catalog_path) == ("aborted", "KeyboardInterrupt")
 
 
+def test_signals_are_the_main_threads(tmp_path: Path, catalog_path: Path) -> None:
+    """Promise 7: no thread of ours takes a signal, which then would not interrupt what the training waits in."""
+    told = """
+status, ours = {}, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+for thread in threading.enumerate():
+    if thread.name.startswith("crackseg-tracker-"):
+        lines = open(f"/proc/self/task/{thread.native_id}/status").read().splitlines()
+        blocked = int(next(line for line in lines if line.startswith("SigBlk"))[7:], 16)
+        status[thread.name] = all(blocked >> (number - 1) & 1 for number in ours)
+print(status)
+"""
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("needs /proc")
+    done = run(tmp_path, catalog_path, told)
+    assert done.stdout == "{'crackseg-tracker-keeper': True, 'crackseg-tracker-sync': True}\n"
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_crash_is_failed_with_its_traceback(tmp_path: Path, catalog_path: Path, inside: bool) -> None:
     """Promise 7: with or without the block, and the user's exception is the one that is shown."""
