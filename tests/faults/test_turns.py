@@ -189,7 +189,7 @@ for number in range(8):
     pid = os.fork()
     if pid == 0:
         with ExperimentTracker(f"{base}/{number}", f"e{number}", catalog=catalog) as tracker:
-            end = time.monotonic() + 6
+            end = time.monotonic() + 4
             while time.monotonic() < end:
                 tracker.log_metrics({"x": 1.0, "y": 1.0})
                 tracker.update_description("d" * 8000)
