@@ -86,11 +86,11 @@ class Keeper:
             charge = self._charges.get(database)
             if charge is None:
                 charge = self._charges[database] = _Charge(database)
-                self._wake()
             charge.folders.add(folder)
-            if (folder / journal.FOLDER).is_dir():
-                charge.due.add(folder)
-                self._wake()
+            for place in (folder, database.path.parent):
+                if journal.files(place / journal.FOLDER):  # else each of a thousand experiments would wake it
+                    charge.due.add(place)
+                    self._wake()
             if self._thread is None:
                 self._thread = threads.begin(self._run, "keeper")
 

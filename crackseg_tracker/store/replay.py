@@ -33,6 +33,10 @@ LOCK_WAIT_SECONDS = 0.1
 if TYPE_CHECKING:
     from crackseg_tracker.store.appending import SeriesWriter
 
+#: So many calls are appended one by one, as they would have been; more are written down series by series, which takes
+#: less time where they overwrite.
+FEW_CALLS = 32
+
 logger = logging.getLogger("crackseg_tracker")
 
 
@@ -151,7 +155,7 @@ class Replay:
 
     def _apply_calls(self, connection: Connection, experiment: int, entries: Sequence[Entry]) -> None:
         calls = [call for e in entries for one in e.changes if isinstance(one, MetricCalls) for call in one.calls]
-        if self._series and self._series.experiment == experiment:
+        if self._series and self._series.experiment == experiment and len(calls) <= FEW_CALLS:
             for call in calls:
                 self._series.log_within(connection, *call)
         else:
