@@ -72,6 +72,7 @@ class Backlog:
         self.error: Exception | None = None
         self.subject = subject
         self.folder = folder
+        #: What else the process has one of for each experiment: its trackers share it.
         self.sidecar = Sidecar(folder)
         self.series = writer_of(database, subject.number, subject.created_ms)
         self._header = header

@@ -99,7 +99,8 @@ class OpenAttempts:
         try:
             if sync is not None and not sync.wait(deadline):
                 logger.warning(
-                    "%s: the disk did not sync the end in time; a power loss may take it", self._database.path
+                    "%s: the disk did not sync the end in time; a power loss may take it, so check the disk",
+                    self._database.path,
                 )
         except CatalogError as error:
             logger.warning("%s", error)

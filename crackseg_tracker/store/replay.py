@@ -29,13 +29,12 @@ from crackseg_tracker.store.metric_changes import MetricCalls
 # The others want the lock too: a replay tries again later rather than make them wait. (With no wait at all, one of 64
 # writers hardly ever found it free.)
 LOCK_WAIT_SECONDS = 0.1
+# So many calls are appended one by one, as they would have been; more are written down series by series: overwriting is
+# faster so.
+FEW_CALLS = 32
 
 if TYPE_CHECKING:
     from crackseg_tracker.store.appending import SeriesWriter
-
-#: So many calls are appended one by one, as they would have been; more are written down series by series, which takes
-#: less time where they overwrite.
-FEW_CALLS = 32
 
 logger = logging.getLogger("crackseg_tracker")
 

@@ -104,9 +104,7 @@ def test_a_stopped_holder_of_the_lock_holds_up_no_exit(
     eventually(lambda: ask(catalog_path, status) == [("aborted",)])
 
 
-def test_both_at_once_hold_up_no_exit(
-    tmp_path: Path, catalog_path: Path, hold_lock: Callable[[], LockHolder], eventually: Callable[..., None]
-) -> None:
+def test_both_at_once_hold_up_no_exit(tmp_path: Path, catalog_path: Path, hold_lock: Callable[[], LockHolder]) -> None:
     """Promise 7: many open experiments, the lock taken and the disk hanging, share the two seconds."""
     more = 'more = [ExperimentTracker(folder + str(n), f"m-{n}", catalog=catalog) for n in range(20)]\n'
     child = begin(tmp_path, catalog_path, _START + more + "[m.start_experiment() for m in more]\n" + _HANG + _WAIT)
