@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 
@@ -13,18 +12,3 @@ def make_private_folder(folder: Path) -> None:
     except FileNotFoundError:
         make_private_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder survive a power loss: that a file is synced does not mean that its name is.
-
-    Raises:
-        OSError: It cannot be synced.
-    """
-    if not hasattr(os, "O_DIRECTORY"):
-        return  # Windows syncs names with the file
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

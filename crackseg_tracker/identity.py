@@ -53,6 +53,8 @@ def checked_patterns(patterns: Iterable[str], what: str) -> tuple[str, ...]:
     Raises:
         InvalidTypeError, InvalidValueError: Names the one that is none.
     """
+    if patterns is IDENTITY_IGNORES:
+        return IDENTITY_IGNORES
     if isinstance(patterns, (str, bytes)):
         raise InvalidTypeError(f"{what} {patterns!r} is a single {type(patterns).__name__}; give a list of patterns")
     try:

@@ -93,6 +93,9 @@ class Sidecar:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # As text: a Path made of it for each file takes longer than writing the file.
+        self._file = f"{folder}/{FILE}"
+        self._draft = f"{folder}/.{FILE}.{os.getpid()}-"
         self._numbers = itertools.count(1)
         self._written = 0
         self._lock = threading.RLock()  # a signal's handler may come in the middle, and writes the end
@@ -107,24 +110,30 @@ class Sidecar:
         Raises:
             OSError: When the folder cannot be written.
         """
-        make_private_folder(self._folder)
-        target = self._folder / FILE
         if is_foreign(self._folder, metadata["experiment_id"]):
-            _keep(target)
-        draft = self._folder / f".{FILE}.{os.getpid()}-{secrets.token_hex(4)}"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            _keep(self._folder / FILE)
+        draft = self._draft + secrets.token_hex(4)
         try:
-            with open(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(_with_a_line_each({"tracker": _TRACKER, **metadata}))
+            descriptor = _create(draft)
+        except FileNotFoundError:
+            make_private_folder(self._folder)
+            descriptor = _create(draft)
+        try:
+            with open(descriptor, "wb") as stream:
+                stream.write(_with_a_line_each({"tracker": _TRACKER, **metadata}).encode())
             with self._lock:
                 if number > self._written:
-                    os.replace(draft, target)
+                    os.replace(draft, self._file)
                     self._written = number
                 else:
-                    draft.unlink()
+                    Path(draft).unlink()
         except BaseException:
-            draft.unlink(missing_ok=True)
+            Path(draft).unlink(missing_ok=True)
             raise
+
+
+def _create(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def _with_a_line_each(data: dict[str, Any]) -> str:
@@ -144,7 +153,8 @@ def _keep(file: Path) -> None:
 def _load(folder: Path) -> dict[str, Any] | None:
     """Give the file's object; {} when it is damaged, None when there is none."""
     try:
-        data: Any = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        with open(f"{folder}/{FILE}", "rb") as stream:
+            data: Any = json.loads(stream.read().decode())
     except OSError:
         return None
     except (ValueError, RecursionError):

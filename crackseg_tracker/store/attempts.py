@@ -28,6 +28,10 @@ class AttemptChange(Change):
         """Write it down, unless it is."""
         self.number(connection, target.experiment)
 
+    def first_number(self, connection: Connection, experiment: int) -> int:
+        """Write it down as the first of an experiment that was made of the same things in this transaction."""
+        return changes.write_attempt(connection, experiment, self.process, self.at, self.lock_name, self.rank)
+
     def number(self, connection: Connection, experiment: int) -> int:
         """Give the attempt's number, once it is written down."""
         found = connection.execute(

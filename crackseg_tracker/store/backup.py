@@ -13,7 +13,7 @@ from crackseg_tracker import schema
 from crackseg_tracker.errors import CatalogWriteError, DamagedCatalogError, InvalidValueError
 from crackseg_tracker.folders import make_private_folder
 from crackseg_tracker.progress import Progress, no_progress
-from crackseg_tracker.store import filesystems, guard, integrity
+from crackseg_tracker.store import disk, filesystems, guard, integrity
 
 
 def write(source: Path, target: Path, progress: Progress = no_progress) -> None:
@@ -89,11 +89,7 @@ def _move_into_place(draft: Path, target: Path) -> None:
             raise _exists(target) from None
         draft.replace(target)
     with suppress(OSError):  # not everywhere can a folder be synced
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        disk.sync_folder(target.parent)
 
 
 def _exists(target: Path) -> InvalidValueError:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from sqlite3 import Connection
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from crackseg_tracker.config import CapturedConfig, Param, param_differences
@@ -277,16 +278,19 @@ class NewExperiment(NamedTuple):
     created_at: str = ""
 
 
-def create_experiment(connection: Connection, new: NewExperiment, config: CapturedConfig) -> tuple[int, int]:
+def create_experiment(
+    connection: Connection, new: NewExperiment, config: CapturedConfig, environment: Environment | None = None
+) -> tuple[int, int]:
     """Reserve the id; give the experiment's number and its creation in milliseconds of Unix time."""
     at = new.created_at or now()
+    environment_number = None if environment is None else ensure_environment(connection, environment)
     config_number = ensure_config(connection, config)
     created_ms = int(datetime.fromisoformat(at).timestamp() * 1000)
     number: int = connection.execute(
         'INSERT INTO experiment (uid, experiment_id, experiment_name, project, "group", status, description, '
         "experiment_dir, directory, config, current_epoch, total_epochs, training_time_seconds, error_message, "
-        "created_at, created_ms, updated_at, identity_sha256, data_fingerprint) "
-        "VALUES (?, ?, ?, ?, ?, 'created', '', ?, ?, ?, 0, ?, 0.0, '', ?, ?, ?, ?, ?) RETURNING id",
+        "created_at, created_ms, updated_at, identity_sha256, data_fingerprint, environment) "
+        "VALUES (?, ?, ?, ?, ?, 'created', '', ?, ?, ?, 0, ?, 0.0, '', ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             new.uid or str(uuid.uuid4()),
             new.experiment_id,
@@ -302,6 +306,7 @@ def create_experiment(connection: Connection, new: NewExperiment, config: Captur
             at,
             config.identity_sha256,
             new.data_fingerprint,
+            environment_number,
         ),
     ).fetchone()[0]
     connection.execute(
@@ -331,15 +336,28 @@ def begin_attempt(
 
     No config (None) keeps the one that the experiment has: a later look without one is no revision.
     """
-    config_number, changes = _revise_config(connection, experiment, config)
+    differences = _revise_config(connection, experiment, config)
     environment_number = ensure_environment(connection, environment)
     connection.execute("UPDATE experiment SET environment = ? WHERE id = ?", (environment_number, experiment))
+    return write_attempt(connection, experiment, process, at, lock_name, rank, differences)
+
+
+def write_attempt(
+    connection: Connection,
+    experiment: int,
+    process: ProcessFacts,
+    at: str,
+    lock_name: str = "",
+    rank: int | None = None,
+    differences: Mapping[str, list[str | None]] = MappingProxyType({}),
+) -> int:
+    """Write down an attempt with the config and the environment that its experiment has."""
     metrics.fold_leftovers(connection)
     return connection.execute(
         "INSERT INTO attempt (experiment, number, started_at, hostname, boot_id, pid_namespace, pid, process_started, "
-        "username, command_line, config, config_changes, environment, lock_name, rank) SELECT ?1, "
-        "coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 FROM attempt "
-        "WHERE experiment = ?1 RETURNING id",
+        "username, command_line, config_changes, lock_name, rank, config, environment) SELECT id, "
+        "(SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE experiment = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+        "?10, ?11, ?12, config, environment FROM experiment WHERE id = ?1 RETURNING id",
         (
             experiment,
             at,
@@ -350,9 +368,7 @@ def begin_attempt(
             process.process_started,
             process.username,
             process.command_line,
-            config_number,
-            json.dumps(changes),
-            environment_number,
+            json.dumps(dict(differences)),
             lock_name,
             rank,
         ),
@@ -361,14 +377,15 @@ def begin_attempt(
 
 def _revise_config(
     connection: Connection, experiment: int, config: CapturedConfig | None
-) -> tuple[int, dict[str, list[str | None]]]:
-    """Give an experiment another config; give the number of the one that it has then, and the params that differ."""
-    current, digest = connection.execute(
-        "SELECT e.config, c.sha256 FROM experiment AS e JOIN config AS c ON c.id = e.config WHERE e.id = ?",
-        (experiment,),
+) -> dict[str, list[str | None]]:
+    """Give an experiment another config, and tell the params that differ."""
+    if config is None:
+        return {}
+    (digest,) = connection.execute(
+        "SELECT c.sha256 FROM experiment AS e JOIN config AS c ON c.id = e.config WHERE e.id = ?", (experiment,)
     ).fetchone()
-    if config is None or config.sha256 == digest:
-        return current, {}
+    if config.sha256 == digest:
+        return {}
     before = connection.execute(
         "SELECT name, type, value, text FROM param WHERE experiment = ? AND source = 'config'", (experiment,)
     ).fetchall()
@@ -379,7 +396,7 @@ def _revise_config(
     )
     connection.execute("DELETE FROM param WHERE experiment = ? AND source = 'config'", (experiment,))
     _write_params(connection, experiment, config.params, "config")
-    return number, param_differences(map(Param._make, before), config.params)
+    return param_differences(map(Param._make, before), config.params)
 
 
 def ensure_config(connection: Connection, config: CapturedConfig) -> int:

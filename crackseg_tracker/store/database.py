@@ -32,7 +32,7 @@ from crackseg_tracker.errors import (
     ForeignCatalogError,
 )
 from crackseg_tracker.settings import Location
-from crackseg_tracker.store import creation, filesystems, syncing, upgrading
+from crackseg_tracker.store import creation, disk, filesystems, syncing, upgrading
 from crackseg_tracker.store.turns import Turns
 
 #: How long to wait for a lock that another process holds: before a training starts, and while one waits for us.
@@ -71,6 +71,7 @@ class Database:
 
     def __init__(self, location: Location) -> None:
         self.path = location.path
+        self._name = os.fspath(location.path)
         self.location = location
         self.lock = threading.RLock()
         #: Who appends to ``metric_recent``: drawn anew in each process.
@@ -272,9 +273,9 @@ class Database:
         """
         try:
             with self._syncing:
-                descriptor = os.open(f"{self.path}-wal", os.O_RDWR)
+                descriptor = os.open(f"{self._name}-wal", os.O_RDWR)
                 try:
-                    os.fsync(descriptor)
+                    disk.sync_data(descriptor)
                 except OSError:
                     self.failed_syncs += 1
                     raise

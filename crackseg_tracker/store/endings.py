@@ -30,6 +30,7 @@ logger = logging.getLogger("crackseg_tracker")
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 _WITHOUT_A_WORD = "the interpreter exited before an end was recorded"
 
+_takes_signals = False
 _previous_hook: Any = None
 _finalizer_of = 0
 
@@ -53,11 +54,12 @@ def of_exception(error: BaseException | None) -> tuple[str, str]:
 
 def watch() -> None:
     """Have the end of the process recorded. Called when it may begin an attempt; does no harm when called again."""
-    global _previous_hook
-    if threading.current_thread() is threading.main_thread():
+    global _previous_hook, _takes_signals
+    if not _takes_signals and threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
             if signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, _on_signal)
+        _takes_signals = all(signal.getsignal(number) is _on_signal for number in _SIGNALS)
     if _previous_hook is None:
         _previous_hook, sys.excepthook = sys.excepthook, _on_uncaught
     _watch_the_end_of_a_child()
@@ -112,6 +114,8 @@ def _at_exit() -> None:
 
 
 def _after_fork_in_child() -> None:
+    global _takes_signals
+    _takes_signals = False
     for number in _SIGNALS:
         if signal.getsignal(number) is _on_signal:
             signal.signal(number, signal.SIG_DFL)

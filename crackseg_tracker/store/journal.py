@@ -24,8 +24,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from crackseg_tracker.folders import make_private_folder, sync_folder
-from crackseg_tracker.store import locks
+from crackseg_tracker.folders import make_private_folder
+from crackseg_tracker.store import disk, locks
 
 FOLDER = "journal"
 SUFFIX = ".journal"
@@ -168,10 +168,10 @@ class JournalFile:
         size, descriptor = self._size, self._descriptor
         if size == self._synced or descriptor < 0:
             return
-        os.fsync(descriptor)
+        disk.sync_data(descriptor)
         if not self._synced:  # the file and its folder may be new
-            sync_folder(self.path.parent)
-            sync_folder(self.path.parent.parent)
+            disk.sync_folder(self.path.parent)
+            disk.sync_folder(self.path.parent.parent)
         self._synced = size
 
     def batch(self, position: int) -> Batch:
@@ -298,6 +298,14 @@ def inspect(path: Path, replayed: Mapping[str, int]) -> Inspected | None:
         return Inspected(first[1], sum(sequence > done for sequence, _ in records(seen)), seen.end, owned)
     finally:
         os.close(descriptor)
+
+
+def are_in(place: Path) -> bool:
+    """Tell whether a folder has one of journals that is not empty."""
+    try:
+        return any(True for _ in (place / FOLDER).iterdir())
+    except OSError:
+        return False
 
 
 def files(folder: Path) -> list[Path]:

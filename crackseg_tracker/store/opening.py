@@ -68,10 +68,11 @@ class Opening:
             if origin and origin.uid and _is_known(connection, origin.uid):
                 origin = None  # the file of an experiment that was deleted or renamed: this one is another
             uid = (origin and origin.uid) or str(uuid.uuid4())
-            number, created_ms = changes.create_experiment(connection, self._asked._replace(uid=uid), config)
+            asked = self._asked._replace(uid=uid)
+            number, created_ms = changes.create_experiment(connection, asked, config, begin.environment)
             if origin is not None:
                 self._import(connection, number, origin)
-            return Subject(number, uid, created_ms), Attempt(begin, begin.number(connection, number))
+            return Subject(number, uid, created_ms), Attempt(begin, begin.first_number(connection, number))
 
     def _find(self) -> Subject | None:
         rows = self._database.rows(

@@ -21,7 +21,7 @@ from faults.test_crash import _strace_or_skip as strace_or_skip
 
 from crackseg_tracker import ExperimentTracker
 from crackseg_tracker.errors import CatalogWriteError
-from crackseg_tracker.store import holders, keeper
+from crackseg_tracker.store import disk, holders, keeper
 from crackseg_tracker.store.database import Database
 
 NewTracker = Callable[..., ExperimentTracker]
@@ -99,16 +99,16 @@ def test_a_sync_that_fails_once_is_not_taken_for_good(
     """Promise 2: the system tells once only that it could not write; what was in the log goes into the database."""
     tracker = new_tracker()
     tracker.log_metrics({"x": 1.0})
-    fsync, failed = os.fsync, threading.Event()
+    sync, failed = disk.sync_data, threading.Event()
     log = Path(f"{catalog_path}-wal")
 
     def fails_once(descriptor: int) -> None:
         if os.path.samestat(os.fstat(descriptor), log.stat()) and not failed.is_set():
             failed.set()
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        fsync(descriptor)
+        sync(descriptor)
 
-    monkeypatch.setattr(os, "fsync", fails_once)
+    monkeypatch.setattr(disk, "sync_data", fails_once)
     keeper.keeper.sync_soon(tracker._database)
     eventually(lambda: isinstance(tracker._database.fault, CatalogWriteError))
     assert "may be lost with the power" in caplog.text
@@ -265,13 +265,16 @@ def synced_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     if not Path("/proc/self/fd").exists():
         pytest.skip("this system does not tell the name of a descriptor")
     names: list[str] = []
-    fsync = os.fsync
 
-    def noted(descriptor: int) -> None:
-        fsync(descriptor)
-        names.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    def noting(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def noted(descriptor: int) -> None:
+            sync(descriptor)
+            names.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
 
-    monkeypatch.setattr(os, "fsync", noted)
+        return noted
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, noting(getattr(os, name)))
     return names
 
 

@@ -34,7 +34,7 @@ tracker.log_metrics({"loss": 0.5}, step=0)
 _HANG = """
 def hang(descriptor):
     time.sleep(600)
-os.fsync = hang
+os.fsync = os.fdatasync = hang
 """
 _WAIT = """
 print("ready", flush=True)
@@ -123,7 +123,7 @@ hangs = threading.Event()
 def hang(descriptor):
     hangs.set()
     time.sleep(600)
-os.fsync = hang
+os.fsync = os.fdatasync = hang
 tracker.log_metrics({"loss": 0.4}, step=1)
 hangs.wait(60)
 """
@@ -163,7 +163,7 @@ def hang(descriptor):
     if ".other.db" not in os.readlink(f"/proc/self/fd/{descriptor}"):
         time.sleep(600)
     sync(descriptor)
-os.fsync = hang
+os.fsync = os.fdatasync = hang
 """
     child = begin(tmp_path, catalog_path, _START + hang_there + _WAIT)
     seconds, said = end(child, "SIGTERM")
