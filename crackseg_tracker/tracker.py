@@ -600,9 +600,8 @@ class ExperimentTracker:
             keeper.do_soon(self._database, self._recorder, self._write_sidecar_unless_busy)
 
     def _write_sidecar_unless_busy(self) -> None:
-        backlog = self._recorder.backlog
-        if backlog.is_open and not backlog.is_degraded:
-            self._write_sidecar_soon()  # it takes long to tell what is journaled, and that is replayed in a moment
+        if self._recorder.backlog.is_open:
+            self._write_sidecar_soon()  # to tell what is journaled takes the processor from those who replay
         else:
             self._write_sidecar()
 

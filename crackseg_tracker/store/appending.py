@@ -79,6 +79,7 @@ class SeriesWriter:
         self._unfolded = 0
         self._fold_after = FOLD_AFTER
         self._patience = 1
+        self._looked_at = 0
         database.on_fork(self._forget)
 
     def _forget(self) -> None:
@@ -135,18 +136,27 @@ class SeriesWriter:
         if not fstat(database.watched).st_nlink:
             database.check_in_place()
         connection = database.connection
-        try:
-            appended = connection.execute(_append_sql(len(series)), parameters).rowcount > 0
-        except Exception as error:
-            if not is_busy(error) or connection.in_transaction:
-                return False  # the long way finds the fault
-            appended = self._append_when_free(connection, _append_sql(len(series)), parameters)
+        sql = _append_sql(len(series))
+        if database.contended and offset_ms != self._looked_at and self._must_queue(connection, offset_ms):
+            appended = self._append_when_free(connection, sql, parameters)
+        else:
+            try:
+                appended = connection.execute(sql, parameters).rowcount > 0
+            except Exception as error:
+                if not is_busy(error) or connection.in_transaction:
+                    return False  # the long way finds the fault
+                appended = self._append_when_free(connection, sql, parameters)
         if appended:
             for one in series:
                 one[1] = step
             self._appended.append(parameters)
             self._unfolded += len(series)
         return appended
+
+    def _must_queue(self, connection: Connection, offset_ms: int) -> bool:
+        """Tell whether to let others go first; asked once in a millisecond, for it takes a system call."""
+        self._looked_at = offset_ms
+        return not connection.in_transaction and self._database.is_somebody_first()
 
     def _append_when_free(self, connection: Connection, sql: str, parameters: list[Any]) -> bool:
         if self._patience == 1:

@@ -29,6 +29,8 @@ WARN_AGAIN_SECONDS = 60.0
 GIVE_WAY_SECONDS = 0.05
 #: A lock that is waited for so long is no longer contention, but a fault.
 CONTENTION_SECONDS = 2.0
+#: How long a replay waits for its turn, which holds up nobody.
+TURN_WAIT_SECONDS = 1.0
 
 logger = logging.getLogger("crackseg_tracker")
 
@@ -85,6 +87,8 @@ class Backlog:
         self._spent: list[Replay] = []
         self._begun: list[Attempt] = []
         self._moved_at = 0.0
+        #: Changes with every commit of another process.
+        self._version_of_others: Any = None
         self._warned_at = float("-inf")
         self._tally = Tally(0, 0, 0)
         #: What calls that give way wait for.
@@ -245,8 +249,18 @@ class Backlog:
                     pass
             self._replay_the_bulk(deadline)
             return self._replay_the_rest(deadline)
+        except CatalogBusyError:
+            self._note_the_others()
+            raise
         finally:
             self._draining.release()
+
+    def _note_the_others(self) -> None:
+        """Notice that others write: that is contention, however long it lasts."""
+        with self.database.lock, translated(self.database.path):
+            (version,) = self.database.connection.execute("PRAGMA data_version").fetchone()
+        if version != self._version_of_others:
+            self._version_of_others, self._moved_at = version, time.monotonic()
 
     def let_drain(self, seconds: float) -> None:
         """Let a replay that is under way come to its end."""
@@ -258,13 +272,14 @@ class Backlog:
         for replay in list(self._replays):
             end = replay.source.end
             while replay.position < end and not _is_past(deadline):
-                self._step(replay)
+                with self.database.in_turn(_left(deadline)):
+                    self._step(replay)
                 time.sleep(0)  # whoever waits for the database's lock comes first
 
     def _replay_the_rest(self, deadline: float | None) -> bool:
         """Replay what came meanwhile, with the calls waiting: a training in a tight loop appends faster than this."""
         while not _is_past(deadline):
-            with self.database.lock, self._lock:
+            with self.database.in_turn(_left(deadline)), self.database.lock, self._lock:
                 undone = next((replay for replay in self._replays if not replay.is_done), None)
                 if undone is None:
                     if self.is_detached:
@@ -326,6 +341,11 @@ def _sync(replay: Replay) -> None:
         replay.source.sync()
     except OSError as error:  # it is written all the same, and to write it elsewhere too would record it twice
         logger.warning("%s cannot be synced: %s", replay.source.path, error)
+
+
+def _left(deadline: float | None) -> float:
+    """Tell how long to wait for a turn."""
+    return TURN_WAIT_SECONDS if deadline is None else min(TURN_WAIT_SECONDS, max(0.0, deadline - time.monotonic()))
 
 
 def _is_past(deadline: float | None) -> bool:

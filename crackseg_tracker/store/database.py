@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MethodType
@@ -42,7 +42,9 @@ WRITE_WAIT_SECONDS = 0.2
 PAUSE_SECONDS = 0.003
 #: Who stands in the queue (`store.turns`) asks only when it is the first; not for ever, for that one may be stopped.
 QUEUE_SECONDS = 0.12
-TURN_PAUSE_SECONDS = 0.0005
+TURN_PAUSE_SECONDS = 0.001
+#: The first of the queue that has waited for so long is let in before those who come anew.
+COURTESY_SECONDS = 0.03
 #: A call dirties one page, and the same few pages again and again: a checkpoint costs the same two syncs for 2,000
 #: frames (8 MB of WAL) as for the usual 1,000, and comes half as often.
 CHECKPOINT_FRAMES = 2000
@@ -221,24 +223,48 @@ class Database:
             wait: For so many seconds.
             in_turn: Let those go first who came first.
         """
-        try:
-            return work()
-        except sqlite3.OperationalError as error:
-            if not is_busy(error):
-                raise
-        deadline = time.monotonic() + wait
-        if in_turn:
-            self._expect_others(True)
-        with self._turns.turn(min(QUEUE_SECONDS, wait)) if in_turn else nullcontext(False) as ours:
-            while True:
-                try:
-                    return work()
-                except sqlite3.OperationalError as error:
-                    if not is_busy(error) or time.monotonic() > deadline:
-                        raise
-                # Shorter pauses make everybody slower: of eight writers, those that ask in vain took half of the
-                # processors.
-                time.sleep(random.uniform(0.5, 1.5) * (TURN_PAUSE_SECONDS if ours else PAUSE_SECONDS))
+        if not (in_turn and self.contended and self.is_somebody_first()):
+            try:
+                return work()
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+        start = time.monotonic()
+        if not in_turn:
+            return self._ask(work, start, wait, first=False)
+        self._expect_others(True)
+        with self._turns.turn(min(QUEUE_SECONDS, wait)) as first:
+            try:
+                return self._ask(work, start, wait, first=first)
+            finally:
+                if first:
+                    self._turns.cross_out()
+
+    def _ask(self, work: Callable[[], Any], start: float, wait: float, *, first: bool) -> Any:
+        while True:
+            try:
+                return work()
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or time.monotonic() - start > wait:
+                    raise
+            if first and time.monotonic() - start > COURTESY_SECONDS:
+                self._turns.note()
+            # Shorter pauses make everybody slower: of eight writers, those that asked in vain took half of the machine.
+            time.sleep(random.uniform(0.5, 1.5) * (TURN_PAUSE_SECONDS if first else PAUSE_SECONDS))
+
+    def is_somebody_first(self) -> bool:
+        """Tell whether others have waited for the write lock for so long that we should let them go first."""
+        return self._turns.is_somebody_first()
+
+    @contextmanager
+    def in_turn(self, seconds: float) -> Generator[None]:
+        """Wait for our turn at the write lock before the block, which asks for it, and outside of our own locks.
+
+        Args:
+            seconds: No longer than this.
+        """
+        with self._turns.turn(seconds):
+            yield
 
     def _expect_others(self, crowded: bool) -> None:
         """Leave checkpoints to the keeper while others write too.

@@ -110,18 +110,43 @@ def unlock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-def wait_for(descriptor: int) -> None:
-    """Take the lock of a file that is open, after all who asked before. Where none can be had, there is no wait."""
-    with suppress(OSError):
-        _lock(descriptor, wait=True)
-
-
 def try_lock(descriptor: int) -> bool:
     """Take the lock of a file that is open, unless somebody has it; it is held until the descriptor is closed."""
     try:
         return _lock(descriptor, wait=False)
     except OSError:
         return False
+
+
+def wait_for_byte(descriptor: int, byte: int) -> None:
+    """Take the lock of one byte of a file, after all who asked before. Where none can be had, there is no wait."""
+    with suppress(OSError):
+        _lock_byte(descriptor, byte, wait=True)
+
+
+def try_lock_byte(descriptor: int, byte: int) -> bool:
+    """Take the lock of one byte of a file, unless another process has it."""
+    try:
+        _lock_byte(descriptor, byte, wait=False)
+    except OSError:
+        return False
+    return True
+
+
+def unlock_byte(descriptor: int, byte: int) -> None:
+    """Let go of the lock of one byte."""
+    if sys.platform != "win32":
+        import fcntl
+
+        with suppress(OSError):
+            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, byte)
+
+
+def _lock_byte(descriptor: int, byte: int, *, wait: bool) -> None:
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, byte)
 
 
 def _lock(descriptor: int, *, wait: bool, shared: bool = False) -> bool:

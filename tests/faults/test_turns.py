@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asking import ask
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no suc
 _WRITER = """
 import sys
 from crackseg_tracker import ExperimentTracker
+from crackseg_tracker.store import turns
+turns.LANES = 1  # so that all tests know who stands behind whom
 folder, catalog = sys.argv[1:3]
 tracker = ExperimentTracker(folder, folder, catalog=catalog)
 tracker.start_experiment()
@@ -61,18 +64,31 @@ class Writer:
         self.process.stdin.flush()
 
 
-def is_queued(catalog: Path) -> bool:
-    """Tell whether somebody stands in the queue."""
-    import fcntl
+_IS_QUEUED = """
+import fcntl, sys
+with open(sys.argv[1], "rb+") as stream:
+    fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
+"""
 
-    try:
-        with catalog.with_name(f"{catalog.name}.queue").open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+
+def queue_of(catalog: Path) -> Path:
+    return catalog.with_name(f"{catalog.name}.queue")
+
+
+def is_queued(catalog: Path) -> bool:
+    """Tell whether somebody stands in the queue. (This process would drop its own place by asking.)"""
+    command = [sys.executable, "-S", "-c", _IS_QUEUED, str(queue_of(catalog))]
+    return queue_of(catalog).exists() and subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode > 0
+
+
+def note_in(catalog: Path) -> bytes:
+    """Give what is noted for those who come anew. (A copy: see above.)"""
+    return subprocess.run(["cat", str(queue_of(catalog))], stdout=subprocess.PIPE, check=False).stdout
+
+
+@pytest.fixture(autouse=True)
+def _one_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "LANES", 1)
 
 
 def let_go_after(seconds: float, holder: LockHolder) -> threading.Timer:
@@ -135,12 +151,94 @@ def test_a_forked_child_takes_no_place_along(
     assert ask(catalog_path, "SELECT step FROM metrics ORDER BY step") == [(0,), (1,), (2,), (3,)]
 
 
+def test_a_call_takes_over_the_place_that_the_one_before_gave_up(
+    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Callable[..., None]
+) -> None:
+    """Promise 6: who has waited in vain goes on from where it stood, and leaves no place behind."""
+    tracker = new_tracker()
+    tracker.start_experiment()
+    tracker.log_metrics({"loss": 1.0})
+    writer = Writer(tmp_path / "writer", catalog_path)
+    try:
+        holder = hold_lock()
+        writer.log()
+        eventually(lambda: is_queued(catalog_path))
+        queue = tracker._database._turns
+        with queue.turn(0.01) as is_ours:
+            assert not is_ours
+        given_up = queue._place
+        assert given_up is not None
+        with queue.turn(0.01) as is_ours:
+            assert not is_ours
+            assert queue._place is given_up
+        holder.let_go()
+        writer.read("logged")
+        eventually(lambda: queue._place is None)  # nobody wanted the turn when it came
+        assert not is_queued(catalog_path)
+        with queue.turn(0) as is_ours, queue.turn(0) as is_the_same:
+            assert is_ours
+            assert is_the_same
+        assert not is_queued(catalog_path)
+    finally:
+        writer.process.kill()
+        writer.process.communicate()
+
+
+def test_who_has_waited_for_long_is_let_in_first(
+    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Callable[..., None]
+) -> None:
+    """Promise 6: it notes that for those who come anew, who stand behind it then, and crosses that out."""
+    tracker = new_tracker()
+    tracker.start_experiment()
+    tracker.log_metrics({"loss": 1.0})
+    writer = Writer(tmp_path / "writer", catalog_path)
+    try:
+        holder = hold_lock()
+        writer.log()
+        eventually(lambda: any(note_in(catalog_path)))
+        queue = tracker._database._turns
+        with queue.turn(0.01):
+            eventually(queue.is_somebody_first)
+        holder.let_go()
+        writer.read("logged")
+        assert not any(note_in(catalog_path))
+    finally:
+        writer.process.kill()
+        writer.process.communicate()
+
+
+@pytest.mark.parametrize("until", [0.0, -5.0, 0.02, 3600.0, float("nan"), float("inf")])
+def test_a_note_of_the_dead_holds_nobody_up(
+    until: float, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold
+) -> None:
+    """Promise 6: it is over in a moment, and one that no process of ours wrote is none."""
+    tracker = new_tracker()
+    tracker.start_experiment()
+    tracker.log_metrics({"loss": 1.0})
+    timer = let_go_after(0.05, hold_lock())
+    tracker.log_metrics({"loss": 0.9})  # has met others from now on, and opens the queue
+    timer.join()
+    note = [sys.executable, "-S", "-c", _NOTE, str(queue_of(catalog_path)), str(until)]
+    subprocess.run(note, check=True)
+    for _ in range(50):
+        tracker.log_metrics({"loss": 0.8})
+    assert tracker.metadata.journaled == tracker.metadata.replayed == 0
+    assert ask(catalog_path, "SELECT count(*) FROM metrics") == [(52,)]
+
+
+_NOTE = """
+import struct, sys, time
+with open(sys.argv[1], "rb+") as stream:
+    stream.write(struct.pack("d", time.monotonic() + float(sys.argv[2])))
+"""
+
+
 def test_a_folder_that_takes_no_file_is_no_fault(new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold) -> None:
     """Promise 6: where no queue can be made, calls ask again and again as they did."""
     tracker = new_tracker()
     tracker.start_experiment()
     tracker.log_metrics({"loss": 1.0})
-    catalog_path.with_name(f"{catalog_path.name}.queue").mkdir()
+    queue_of(catalog_path).mkdir()
     timer = let_go_after(0.08, hold_lock())
     tracker.log_metrics({"loss": 0.9})
     timer.join()
@@ -158,8 +256,8 @@ def test_ctrl_c_after_the_lock_is_got_leaves_nothing_open(
     tracker.log_metrics({"loss": 1.0}, step=0)
     leave = turns.Turns._leave  # pyright: ignore[reportPrivateUsage]
 
-    def interrupted(self: turns.Turns) -> None:
-        leave(self)
+    def interrupted(self: turns.Turns, place: Any) -> None:
+        leave(self, place)
         monkeypatch.undo()
         raise KeyboardInterrupt
 
