@@ -87,6 +87,7 @@ class Backlog:
         self._spent: list[Replay] = []
         self._begun: list[Attempt] = []
         self._moved_at = 0.0
+        self.replayed_at = 0.0
         #: Changes with every commit of another process.
         self._version_of_others: Any = None
         self._warned_at = float("-inf")
@@ -312,7 +313,7 @@ class Backlog:
     def _step(self, replay: Replay) -> None:
         before = replay.applied, replay.dropped, replay.noted
         replay.step(self.database)
-        self._moved_at = time.monotonic()
+        self._moved_at = self.replayed_at = time.monotonic()
         with self._lock:
             self._count(replay, before)
 

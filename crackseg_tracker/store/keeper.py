@@ -39,6 +39,8 @@ WARN_AGAIN_SECONDS = 600.0
 #: A close waits so long for the sync of what was journaled; what is not synced then stays in the journal too.
 SYNC_WAIT_SECONDS = 0.5
 FIRST_PROBE_SECONDS, LAST_PROBE_SECONDS = 0.02, 0.5
+#: A long replay leaves off in between: what is committed and journaled meanwhile has to be synced in time.
+REPLAY_SECONDS = 1.0
 
 logger = logging.getLogger("crackseg_tracker")
 
@@ -149,12 +151,20 @@ class Keeper:
                 for database, charge in charges:
                     if charge.is_asked_for or time.monotonic() - charge.looked_at >= SYNC_SECONDS:
                         self._look_at(database, charge)
-                waiting = self._drain()
-                self._pause = min(self._pause * 1.5, LAST_PROBE_SECONDS) if waiting else SYNC_SECONDS
+                self._pause = self._pause_after_replay()
                 for database, charge in charges:
                     self._replay_ownerless(database, charge)
             except Exception:
                 logger.warning("upkeep failed; trying again", exc_info=True)
+
+    def _pause_after_replay(self) -> float:
+        """Replay for a moment, and tell how long to wait before the next time."""
+        start = time.monotonic()
+        if not self._drain(start + REPLAY_SECONDS):
+            return SYNC_SECONDS
+        if any(backlog.replayed_at > start for backlog in list(self._backlogs)):
+            return FIRST_PROBE_SECONDS
+        return min(self._pause * 1.5, LAST_PROBE_SECONDS)
 
     def _drain(self, deadline: float | None = None) -> bool:
         """Replay what is journaled; tell whether some of it has to wait."""

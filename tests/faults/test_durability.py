@@ -23,6 +23,7 @@ from crackseg_tracker import ExperimentTracker
 from crackseg_tracker.errors import CatalogWriteError
 from crackseg_tracker.store import disk, holders, keeper
 from crackseg_tracker.store.database import Database
+from crackseg_tracker.store.replay import Replay
 
 NewTracker = Callable[..., ExperimentTracker]
 Eventually = Callable[[Callable[[], bool]], None]
@@ -305,6 +306,36 @@ def test_what_is_journaled_is_synced_within_five_seconds(
     tracker.log_metrics({"x": 1.0})
     eventually(lambda: any(name.endswith(".journal") for name in synced_names))
     assert time.monotonic() - journaled < 5
+
+
+def test_a_long_replay_does_not_hold_up_the_syncs(
+    new_tracker: NewTracker,
+    catalog_path: Path,
+    hold_lock: Hold,
+    syncs: list[float],
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Promise 2: while an hour's journal is replayed, what is replayed and journaled is synced all the same."""
+    monkeypatch.setattr(keeper, "SYNC_SECONDS", 0.2)
+    monkeypatch.setattr(keeper, "REPLAY_SECONDS", 0.1)
+    tracker = new_tracker()
+    tracker.log_metrics({"x": 0.0})
+    holder = hold_lock()
+    for step in range(1, 1501):
+        tracker._recorder.log_calls([({"x": 1.0}, step, 0)])
+    steps: list[float] = []
+    step_of = Replay.step
+
+    def slow(self: Replay, database: Database, *wait: float) -> None:
+        step_of(self, database, *wait)
+        time.sleep(0.05)
+        steps.append(time.monotonic())
+
+    monkeypatch.setattr(Replay, "step", slow)
+    holder.let_go()
+    eventually(lambda: ask(catalog_path, "SELECT count(*) FROM metrics") == [(1501,)])
+    assert len([moment for moment in syncs if steps[0] < moment < steps[-1]]) >= 1
 
 
 def test_a_journaled_end_is_synced_with_what_was_committed_before(
