@@ -75,7 +75,8 @@ class Turns:
                 yield known.has_come  # amid another thread's turn, or, in a signal's handler, amid a wait
                 return
             if self._is_open():
-                place = self._take_place()
+                place = self._given_up() or _Place()
+                self._take(place)
                 yield place.has_come or place.turn.acquire(timeout=seconds)
             else:
                 yield False
@@ -83,21 +84,26 @@ class Turns:
             if place is not None:
                 self._quit(place)
 
-    def _take_place(self) -> _Place:
+    def _given_up(self) -> _Place | None:
+        """Give the place that an earlier call gave up before its turn came."""
         place = self._place
         if place is not None:
             with place.lock:
                 if place.is_queued:
                     place.is_wanted = True
                     return place
-        place = self._place = _Place()
+        return None
+
+    def _take(self, place: _Place) -> None:
+        if place is self._place:
+            return
+        self._place = place
         place.has_come = True  # before it is known: a Ctrl-C may come in between, and leaving does no harm
         place.has_come = locks.try_lock_byte(self._descriptor, self._lane)
         if not place.has_come:
             with place.lock:
                 self._places.put(place)
                 place.is_queued = True
-        return place
 
     def _stand(self) -> None:
         while True:
@@ -117,9 +123,9 @@ class Turns:
                 self._leave(place)
 
     def _leave(self, place: _Place) -> None:
+        locks.unlock_byte(self._descriptor, self._lane)
         if self._place is place:
             self._place = None
-        locks.unlock_byte(self._descriptor, self._lane)
 
     @property
     def _lane(self) -> int:
