@@ -53,7 +53,7 @@ def checked_patterns(patterns: Iterable[str], what: str) -> tuple[str, ...]:
     Raises:
         InvalidTypeError, InvalidValueError: Names the one that is none.
     """
-    if patterns is IDENTITY_IGNORES:
+    if patterns is IDENTITY_IGNORES:  # of every tracker that is told nothing else
         return IDENTITY_IGNORES
     if isinstance(patterns, (str, bytes)):
         raise InvalidTypeError(f"{what} {patterns!r} is a single {type(patterns).__name__}; give a list of patterns")

@@ -93,7 +93,7 @@ class Sidecar:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # As text: a Path made of it for each file takes longer than writing the file.
+        # As text, made once: nothing is asked of them but to be opened and replaced.
         self._file = f"{folder}/{FILE}"
         self._draft = f"{folder}/.{FILE}.{os.getpid()}-"
         self._numbers = itertools.count(1)

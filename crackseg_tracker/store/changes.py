@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from sqlite3 import Connection
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from crackseg_tracker.config import CapturedConfig, Param, param_differences
@@ -349,7 +348,7 @@ def write_attempt(
     at: str,
     lock_name: str = "",
     rank: int | None = None,
-    differences: Mapping[str, list[str | None]] = MappingProxyType({}),
+    differences: dict[str, list[str | None]] | None = None,
 ) -> int:
     """Write down an attempt with the config and the environment that its experiment has."""
     metrics.fold_leftovers(connection)
@@ -368,7 +367,7 @@ def write_attempt(
             process.process_started,
             process.username,
             process.command_line,
-            json.dumps(dict(differences)),
+            json.dumps(differences or {}),
             lock_name,
             rank,
         ),

@@ -73,7 +73,6 @@ class Database:
 
     def __init__(self, location: Location) -> None:
         self.path = location.path
-        self._name = os.fspath(location.path)
         self.location = location
         self.lock = threading.RLock()
         #: Who appends to ``metric_recent``: drawn anew in each process.
@@ -299,7 +298,7 @@ class Database:
         """
         try:
             with self._syncing:
-                descriptor = os.open(f"{self._name}-wal", os.O_RDWR)
+                descriptor = os.open(f"{self.path}-wal", os.O_RDWR)
                 try:
                     disk.sync_data(descriptor)
                 except OSError:

@@ -300,14 +300,6 @@ def inspect(path: Path, replayed: Mapping[str, int]) -> Inspected | None:
         os.close(descriptor)
 
 
-def are_in(place: Path) -> bool:
-    """Tell whether a folder has one of journals that is not empty."""
-    try:
-        return any(True for _ in (place / FOLDER).iterdir())
-    except OSError:
-        return False
-
-
 def files(folder: Path) -> list[Path]:
     """List the journals of a folder, oldest first."""
     try:

@@ -90,7 +90,7 @@ class Keeper:
                 charge = self._charges[database] = _Charge(database)
             charge.folders.add(folder)
             for place in (folder, database.path.parent):
-                if journal.are_in(place):  # else each of a thousand experiments would wake it
+                if journal.files(place / journal.FOLDER):  # else each of a thousand experiments would wake it
                     charge.due.add(place)
                     self._wake()
             if self._thread is None:
