@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from conftest import LockHolder
 
 from crackseg_tracker import ExperimentTracker
 from crackseg_tracker.store import turns
+from crackseg_tracker.store.database import Database
 
 NewTracker = Callable[..., ExperimentTracker]
 Hold = Callable[[], LockHolder]
+Eventually = Callable[[Callable[[], bool]], None]
 
 _LOCKS = Path("/proc/locks")
 pytestmark = pytest.mark.skipif(not _LOCKS.exists(), reason="this system does not tell who holds locks")
@@ -83,6 +86,22 @@ def note_in(catalog: Path) -> bytes:
     return subprocess.run(["cat", str(queue_of(catalog))], stdout=subprocess.PIPE, check=False).stdout
 
 
+@contextmanager
+def first_of_queue(
+    tmp_path: Path, catalog: Path, hold_lock: Hold, eventually: Eventually
+) -> Generator[tuple[Writer, LockHolder]]:
+    """Have another process wait first in the queue, for a lock that is held."""
+    writer = Writer(tmp_path / "writer", catalog)
+    try:
+        holder = hold_lock()
+        writer.log()
+        eventually(lambda: is_queued(catalog))
+        yield writer, holder
+    finally:
+        writer.process.kill()
+        writer.process.communicate()
+
+
 @pytest.fixture(autouse=True)
 def _one_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "LANES", 1)
@@ -95,17 +114,13 @@ def let_go_after(seconds: float, holder: LockHolder) -> threading.Timer:
 
 
 def test_the_first_of_the_queue_may_be_stopped(
-    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Callable[..., None]
+    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
 ) -> None:
     """Promise 6: who stands behind a stopped process asks beside the queue, and no call is journaled for that."""
     tracker = new_tracker()
     tracker.start_experiment()
     tracker.log_metrics({"loss": 1.0})
-    writer = Writer(tmp_path / "writer", catalog_path)
-    try:
-        holder = hold_lock()
-        writer.log()
-        eventually(lambda: is_queued(catalog_path))
+    with first_of_queue(tmp_path, catalog_path, hold_lock, eventually) as (writer, holder):
         writer.process.send_signal(signal.SIGSTOP)
         timer = let_go_after(0.12, holder)  # beyond the time in the queue, within that of a call
         tracker.log_metrics({"loss": 0.9})
@@ -116,15 +131,12 @@ def test_the_first_of_the_queue_may_be_stopped(
             tracker.log_metrics({"loss": 0.8}, step=2 + step)
         writer.process.send_signal(signal.SIGCONT)
         writer.read("logged")
-    finally:
-        writer.process.kill()
-        writer.process.communicate()
     tracker.complete_experiment()
     assert ask(catalog_path, "SELECT count(*) FROM metrics") == [(104,)]
 
 
 def test_a_forked_child_takes_no_place_along(
-    new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Callable[..., None]
+    new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
 ) -> None:
     """Promises 6 and 8: a child forked amid a wait holds nobody up, and records with a place of its own."""
     tracker = new_tracker()
@@ -149,17 +161,13 @@ def test_a_forked_child_takes_no_place_along(
 
 
 def test_a_call_takes_over_the_place_that_the_one_before_gave_up(
-    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Callable[..., None]
+    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
 ) -> None:
     """Promise 6: who has waited in vain goes on from where it stood, and leaves no place behind."""
     tracker = new_tracker()
     tracker.start_experiment()
     tracker.log_metrics({"loss": 1.0})
-    writer = Writer(tmp_path / "writer", catalog_path)
-    try:
-        holder = hold_lock()
-        writer.log()
-        eventually(lambda: is_queued(catalog_path))
+    with first_of_queue(tmp_path, catalog_path, hold_lock, eventually) as (writer, holder):
         queue = tracker._database._turns
         with queue.turn(0.01) as is_ours:
             assert not is_ours
@@ -176,35 +184,52 @@ def test_a_call_takes_over_the_place_that_the_one_before_gave_up(
             assert is_ours
             assert is_the_same
         assert not is_queued(catalog_path)
-    finally:
-        writer.process.kill()
-        writer.process.communicate()
 
 
 def test_who_has_waited_for_long_is_let_in_first(
-    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Callable[..., None]
+    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
 ) -> None:
     """Promise 6: it notes that for those who come anew, who stand behind it then, and crosses that out."""
     tracker = new_tracker()
     tracker.start_experiment()
     tracker.log_metrics({"loss": 1.0})
-    writer = Writer(tmp_path / "writer", catalog_path)
-    try:
-        holder = hold_lock()
-        writer.log()
-        eventually(lambda: any(note_in(catalog_path)))
+    with first_of_queue(tmp_path, catalog_path, hold_lock, eventually) as (writer, holder):
         queue = tracker._database._turns
         with queue.turn(0.01):
             eventually(queue.is_somebody_first)
         holder.let_go()
         writer.read("logged")
         assert not any(note_in(catalog_path))
-    finally:
-        writer.process.kill()
-        writer.process.communicate()
 
 
-@pytest.mark.parametrize("until", [0.0, -5.0, 0.02, 3600.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_who_comes_anew_stands_behind_a_note(
+    is_noted: bool, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 6: metrics and all else, even when the lock is free."""
+    tracker = new_tracker()
+    tracker.start_experiment()
+    tracker.log_metrics({"loss": 1.0})
+    timer = let_go_after(0.05, hold_lock())
+    tracker.log_metrics({"loss": 0.9})  # has met others from now on
+    timer.join()
+    turns_taken: list[float] = []
+    turn = turns.Turns.turn
+
+    def counted(self: turns.Turns, seconds: float) -> Any:
+        turns_taken.append(seconds)
+        return turn(self, seconds)
+
+    monkeypatch.setattr(turns.Turns, "turn", counted)
+    monkeypatch.setattr(Database, "calm_down", lambda _: None)  # which forgets the others after some seconds
+    monkeypatch.setattr(turns.Turns, "is_somebody_first", lambda _: is_noted)
+    tracker.log_metrics({"loss": 0.8})
+    tracker.add_tags(["anew"])
+    assert len(turns_taken) == (2 if is_noted else 0)
+    assert ask(catalog_path, "SELECT count(*) FROM metrics") == [(3,)]
+
+
+@pytest.mark.parametrize("until", [0.0, -5.0, 3600.0, float("nan"), float("inf")])
 def test_a_note_of_the_dead_holds_nobody_up(
     until: float, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold
 ) -> None:
@@ -217,10 +242,7 @@ def test_a_note_of_the_dead_holds_nobody_up(
     timer.join()
     note = [sys.executable, "-S", "-c", _NOTE, str(queue_of(catalog_path)), str(until)]
     subprocess.run(note, check=True)
-    for _ in range(50):
-        tracker.log_metrics({"loss": 0.8})
-    assert tracker.metadata.journaled == tracker.metadata.replayed == 0
-    assert ask(catalog_path, "SELECT count(*) FROM metrics") == [(52,)]
+    assert not tracker._database.is_somebody_first()
 
 
 _NOTE = """
