@@ -32,7 +32,8 @@ from crackseg_tracker.errors import (
     ForeignCatalogError,
 )
 from crackseg_tracker.settings import Location
-from crackseg_tracker.store import creation, disk, filesystems, syncing, upgrading
+from crackseg_tracker.store import creation, filesystems, syncing, upgrading
+from crackseg_tracker.store.log import CHECKPOINT_FRAMES, Log
 from crackseg_tracker.store.turns import Turns
 
 #: How long to wait for a lock that another process holds: before a training starts, and while one waits for us.
@@ -45,11 +46,8 @@ QUEUE_SECONDS = 0.12
 TURN_PAUSE_SECONDS = 0.001
 #: The first of the queue that has waited for so long is let in before those who come anew.
 COURTESY_SECONDS = 0.03
-#: A call dirties one page, and the same few pages again and again: a checkpoint costs the same two syncs for 2,000
-#: frames (8 MB of WAL) as for the usual 1,000, and comes half as often.
-CHECKPOINT_FRAMES = 2000
 CROWD_CHECKPOINT_FRAMES = 50000
-#: Who empties the log keeps writers waiting for so long at most, until those who read it are done.
+#: Who begins the log anew keeps writers waiting for so long at most, until those who read it are done.
 EMPTYING_SECONDS = 0.02
 
 logger = logging.getLogger("crackseg_tracker")
@@ -90,16 +88,12 @@ class Database:
         self.watched = -1
         #: The connection to the file that was replaced: what was known until then can still be read.
         self.former: sqlite3.Connection | None = None
-        #: The write-ahead log that was seen last, by device and inode.
-        self._log: tuple[int, int] | None = None
+        self.log = Log(self.path)
         self._connection: sqlite3.Connection | None = None
         self._turns = Turns(self.path)
         self.syncer = syncing.Syncer()
-        self._syncing = threading.Lock()
         #: Held while SQLite is at work without `lock`: no fork may come amid that.
         self.emptying = threading.Lock()
-        #: The system says once only that it lost what it had to write: the next sync succeeds all the same.
-        self.failed_syncs = 0
         self._checkpoint_frames = CHECKPOINT_FRAMES
         self.contended = False
         _databases[id(self)] = self
@@ -164,7 +158,8 @@ class Database:
         with self.lock:
             if not self.is_in_place() and self.path.exists():
                 former = self._connection
-                self._connection, self._log = self._connect(), None
+                self._connection = self._connect()
+                self.log.forget()
                 if former is not None:  # closing it would delete the -wal at the path, which is another's
                     keep_for_ever(former)
                     self.former = former
@@ -290,32 +285,9 @@ class Database:
         with self.lock:
             self._fork_listeners[forget.__self__] = forget.__func__
 
-    def sync(self) -> None:
-        """Have all that is committed survive a power loss.
-
-        The write-ahead log may be opened beside SQLite: unlike the database it carries no locks, and so syncing it
-        waits for nobody and holds up nobody.
-        """
-        try:
-            with self._syncing:
-                descriptor = os.open(f"{self.path}-wal", os.O_RDWR)
-                try:
-                    disk.sync_data(descriptor)
-                except OSError:
-                    self.failed_syncs += 1
-                    raise
-                finally:
-                    os.close(descriptor)
-        except FileNotFoundError:
-            return  # all is in the database, which SQLite synced when it removed the log
-        except OSError as error:
-            raise CatalogWriteError(
-                f"{self.path}-wal cannot be synced ({error.strerror}); check the disk and permissions"
-            ) from error
-
     def begin_sync(self) -> syncing.Syncing:
-        """Begin to `sync`, in another thread."""
-        return self.syncer.begin(self.sync)
+        """Begin to sync the log, in another thread."""
+        return self.syncer.begin(self.log.sync)
 
     @contextmanager
     def hurrying(self) -> Generator[None]:
@@ -340,29 +312,13 @@ class Database:
                 self._connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_frames}")
                 self._connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
 
-    def log_size(self) -> int:
-        """Give the size of the write-ahead log."""
-        try:
-            return Path(f"{self.path}-wal").stat().st_size
-        except OSError:
-            return 0
-
     def rescue_log(self) -> None:
         """Notice that the write-ahead log was deleted: it is open still, so what it has goes into the database."""
         with self.lock, translated(self.path):
-            if self._connection is None:
-                return
-            try:
-                status = Path(f"{self.path}-wal").stat()
-                there = (status.st_dev, status.st_ino)
-            except FileNotFoundError:
-                there = None
-            if self._log is not None and there != self._log:
+            if self._connection is not None and self.log.is_missing():
                 self.checkpoint()
                 self.close()
                 logger.warning("%s-wal was deleted; what it had was saved into the database", self.path)
-            else:
-                self._log = there
 
     def checkpoint(self) -> None:
         """Copy what the write-ahead log has into the database, as far as no reader holds that up, and sync both."""
@@ -370,20 +326,9 @@ class Database:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def empty_log(self) -> bool:
-        """Copy the write-ahead log into the database and empty it, unless another process does; False when it is read.
-
-        SQLite begins the log anew only when nobody is at it in that moment, and of many writers one always is. Over a
-        connection of its own, for the copying and syncing must hold up no call.
-        """
+        """Have the write-ahead log begun anew (see `Log.empty`)."""
         with self.emptying, translated(self.path), closing(self._open(EMPTYING_SECONDS)) as connection:
-            somebody_does, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if somebody_does:
-                return True
-            if frames - copied > CHECKPOINT_FRAMES:
-                return False
-            # What came meanwhile is left to copy: this keeps writers waiting for some milliseconds.
-            is_read, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            return not is_read
+            return self.log.empty(connection)
 
     def commits(self) -> tuple[int, int]:
         """Give what changes with everything that this process commits."""
@@ -393,7 +338,8 @@ class Database:
     def close(self) -> None:
         """Close the connection; the next use opens it again."""
         with self.lock:
-            connection, self._connection, self._log = self._connection, None, None
+            connection, self._connection = self._connection, None
+            self.log.forget()
             if connection is None:
                 return
             if self.is_in_place():
@@ -413,7 +359,8 @@ class Database:
             keep_for_ever(self._connection)
         self._connection = None
         self._turns.forget()
-        self.syncer, self._syncing, self.emptying = syncing.Syncer(), threading.Lock(), threading.Lock()
+        self.log.forget_threads()
+        self.syncer, self.emptying = syncing.Syncer(), threading.Lock()
         self.lock = threading.RLock()  # a thread of the parent may have held the old one
         for listener, forget in list(self._fork_listeners.items()):
             forget(listener)

@@ -196,7 +196,7 @@ class Keeper:
 
     def _sync(self, database: Database, charge: _Charge) -> None:
         """Sync what was journaled and committed; journals of which the catalog has all are not needed any more."""
-        spent, commits, failures = self._spent_of(database), database.commits(), database.failed_syncs
+        spent, commits, failures = self._spent_of(database), database.commits(), database.log.failed_syncs
         if commits != charge.synced or self._is_unsure(database):
             try:
                 if self._is_unsure(database):
@@ -216,12 +216,12 @@ class Keeper:
     def _sync_files(self, database: Database) -> None:
         for backlog in self._backlogs_of(database):
             backlog.sync()
-        database.sync()
+        database.log.sync()
 
     def _is_unsure(self, database: Database) -> bool:
         """Tell whether a sync failed, and what it was for has not been written anew."""
         charge = self._charges.get(database)
-        return charge is None or database.failed_syncs != charge.mended
+        return charge is None or database.log.failed_syncs != charge.mended
 
     def _spent_of(self, database: Database) -> list[tuple[Backlog, list[tuple[Replay, int]]]]:
         return [(backlog, backlog.spent()) for backlog in self._backlogs_of(database)]
@@ -251,7 +251,7 @@ class Keeper:
     def _bound_log(self, database: Database, charge: _Charge) -> None:
         """Empty the write-ahead log when it does not begin anew by itself; say who keeps it from being emptied."""
         database.calm_down()
-        size = database.log_size()
+        size = database.log.used()
         if size > charge.longest_log:
             is_emptied = False
             with suppress(CatalogError):

@@ -275,7 +275,7 @@ def _replay_all(database: Database, source: JournalFile) -> int:
     replay = Replay(source)
     while not replay.is_done:
         replay.step(database)
-    database.sync()  # before the only other copy goes
+    database.log.sync()  # before the only other copy goes
     source.discard()
     if replay.applied or replay.dropped:
         logger.info("replayed %d journaled records of %s", replay.applied, source.path)

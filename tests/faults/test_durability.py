@@ -23,6 +23,7 @@ from crackseg_tracker import ExperimentTracker
 from crackseg_tracker.errors import CatalogWriteError
 from crackseg_tracker.store import disk, holders, keeper
 from crackseg_tracker.store.database import Database
+from crackseg_tracker.store.log import Log
 from crackseg_tracker.store.replay import Replay
 
 NewTracker = Callable[..., ExperimentTracker]
@@ -34,14 +35,14 @@ Hold = Callable[[], Any]
 def syncs(monkeypatch: pytest.MonkeyPatch, catalog_path: Path) -> list[float]:
     """When the log of this test's catalog was synced: those of earlier tests are open in the process too."""
     times: list[float] = []
-    sync = Database.sync
+    sync = Log.sync
 
-    def counted(self: Database) -> None:
+    def counted(self: Log) -> None:
         sync(self)
-        if self.path == catalog_path:
+        if self.path == Path(f"{catalog_path}-wal"):
             times.append(time.monotonic())
 
-    monkeypatch.setattr(Database, "sync", counted)
+    monkeypatch.setattr(Log, "sync", counted)
     return times
 
 
@@ -74,13 +75,14 @@ def test_a_training_that_asks_for_one_sync_after_the_other_holds_up_no_replay(
 ) -> None:
     """Promise 2: in a tight loop metrics are folded more often than a slow disk can sync."""
 
-    def slow(self: Database) -> None:
-        keeper.keeper.sync_soon(self)  # as the training does meanwhile
+    tracker = new_tracker()
+
+    def slow(_log: Log) -> None:
+        keeper.keeper.sync_soon(tracker._database)  # as the training does meanwhile
         if fails:
             raise CatalogWriteError("the disk fails")
 
-    tracker = new_tracker()
-    monkeypatch.setattr(Database, "sync", slow)
+    monkeypatch.setattr(Log, "sync", slow)
     keeper.keeper.sync_soon(tracker._database)
     holder = hold_lock()
     tracker.log_metrics({"x": 1.0})
@@ -187,6 +189,30 @@ def test_the_log_stays_bounded(new_tracker: NewTracker, catalog_path: Path) -> N
     for step in range(12_000):
         tracker.log_metrics({"x": float(step), "y": 1.0, "z": 2.0})
     assert Path(f"{catalog_path}-wal").stat().st_size < 20_000_000
+
+
+def test_what_is_in_use_of_the_log_is_known(new_tracker: NewTracker, catalog_path: Path) -> None:
+    """Promise 12: it is overwritten when it begins anew, so its length says nothing; SQLite tells the truth."""
+    tracker = new_tracker()
+    database, log = tracker._database, Path(f"{catalog_path}-wal")
+    database.connection.execute("PRAGMA wal_autocheckpoint = 0")
+
+    def in_use() -> int:
+        with closing(sqlite3.connect(catalog_path, isolation_level=None)) as connection:
+            _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            return 32 + frames * (24 + 4096)
+
+    for step in range(400):
+        tracker.log_metrics({"x": float(step)})
+    longest = database.log.used()
+    assert longest == log.stat().st_size == in_use() > 400 * 4096
+    assert database.empty_log()
+    assert database.log.used() == 0
+    for step in range(400, 500):
+        tracker.log_metrics({"x": float(step)})
+        if step % 10 == 0:
+            assert 0 < database.log.used() == in_use() < longest == log.stat().st_size
+    tracker.complete_experiment()
 
 
 _READER = """
