@@ -50,7 +50,7 @@ class Environment(NamedTuple):
     pytorch_version: str = ""
     cuda_available: bool = False
     cuda_version: str = ""
-    gpu_info: dict[str, Any] = {}  # noqa: RUF012 (never handed out: capture() sets its own)
+    gpu_info: dict[str, Any] = {}  # noqa: RUF012
     git_commit: str = ""
     git_branch: str = ""
     git_dirty: bool = False
@@ -88,7 +88,7 @@ def capture(directory: Path | None = None) -> Environment:
         directory: A folder inside the working tree; the current folder when left out.
 
     Returns:
-        The facts, empty where unknown. The dictionaries are the caller's own.
+        The facts, empty where unknown. The dictionaries are shared by all who ask: they are not to be changed.
 
     Examples:
         >>> facts = capture()
@@ -103,13 +103,14 @@ def capture(directory: Path | None = None) -> Environment:
     known = _captured.get(where)
     if known is None:
         known = _captured[where] = _capture(where)
-    cuda = _guarded(_cuda_facts, _CudaFacts())
+    cuda = _guarded(_cuda_facts, None)
+    if cuda is None:
+        return known
     return known._replace(
-        packages=dict(known.packages),
         pytorch_version=known.pytorch_version or cuda.pytorch_version,
         cuda_available=cuda.available,
         cuda_version=cuda.version,
-        gpu_info=dict(cuda.gpu_info),
+        gpu_info=cuda.gpu_info,
     )
 
 
@@ -304,8 +305,8 @@ def _loaded_torch() -> Any | None:
     return torch
 
 
-def _cuda_facts() -> _CudaFacts:
-    """Ask torch about CUDA without creating a context and without making a later fork fail.
+def _cuda_facts() -> _CudaFacts | None:
+    """Ask torch about CUDA, once it is imported, without creating a context and without making a later fork fail.
 
     ``torch.cuda.is_available()`` asks the CUDA runtime, after which forked children (the workers
     of a DataLoader) may no longer use CUDA; ``current_device()`` and ``get_device_properties()``
@@ -313,7 +314,7 @@ def _cuda_facts() -> _CudaFacts:
     """
     torch = _loaded_torch()
     if torch is None:
-        return _CudaFacts()
+        return None
     facts = _CudaFacts(
         pytorch_version=_guarded(lambda: _storable(str(torch.__version__)), ""),
         version=_guarded(lambda: _storable(str(torch.version.cuda or "")), ""),

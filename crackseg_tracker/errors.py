@@ -22,7 +22,7 @@
         └── CatalogWriteError               full, read-only, gone, input/output error
 
 Every message names the value and the way out. Errors of the driver are translated in one place,
-`store.database.translated`, and stay chained as ``__cause__``.
+`store.failures.translated`, and stay chained as ``__cause__``.
 """
 
 from __future__ import annotations

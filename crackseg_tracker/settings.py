@@ -91,7 +91,7 @@ def _file_of(value: object, setting: str) -> Path:
         )
     if "://" in text:
         text = _file_of_url(text, setting)
-    return Path(os.path.abspath(Path(text).expanduser()))
+    return Path(os.path.abspath(Path(text).expanduser() if text.startswith("~") else text))
 
 
 def _file_of_url(url: str, setting: str) -> str:

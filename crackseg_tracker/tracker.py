@@ -145,7 +145,7 @@ class ExperimentTracker:
             str(self._folder),
             data_fingerprint=data_fingerprint,
         )
-        opening = Opening(self._database, asked, captured, self._redactor, self._rank)
+        opening = Opening(self._database, self._folder, asked, captured, self._redactor, self._rank)
         subject, begun = opening.find_or_begin(on_duplicate)
         self._experiment = subject.number
         self._recorder = Recorder(

@@ -16,7 +16,8 @@ from crackseg_tracker.catalog.conditions import experiment_conditions, fields_of
 from crackseg_tracker.errors import InvalidValueError, NotFoundError
 from crackseg_tracker.filters import ColumnField, Condition, Field, MetricField, Order, ParamField
 from crackseg_tracker.store import comparing, filtering, reading
-from crackseg_tracker.store.database import keep_for_ever, open_for_reading, translated
+from crackseg_tracker.store.database import keep_for_ever, open_for_reading
+from crackseg_tracker.store.failures import translated
 
 
 class OpenCatalog:

@@ -13,7 +13,8 @@ from crackseg_tracker.progress import Progress, no_progress
 from crackseg_tracker.results import Result
 from crackseg_tracker.rows import SweptRow
 from crackseg_tracker.store import backup, creation, sweeping
-from crackseg_tracker.store.database import open_database, translated
+from crackseg_tracker.store.database import open_database
+from crackseg_tracker.store.failures import translated
 
 
 class Safekeeping(OpenCatalog):

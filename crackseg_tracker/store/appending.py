@@ -31,7 +31,8 @@ from weakref import WeakValueDictionary
 
 from crackseg_tracker.errors import CatalogBusyError, CatalogError, CatalogWriteError, MetricError
 from crackseg_tracker.store import metrics
-from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, is_busy, translated
+from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database
+from crackseg_tracker.store.failures import is_busy, translated
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.metrics import POINTS_OF_A_PAGE, Points
 from crackseg_tracker.values import checked_name, checked_step, number

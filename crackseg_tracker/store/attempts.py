@@ -58,12 +58,10 @@ class AttemptChange(Change):
 
 def redacted(redactor: Redactor, environment: Environment, process: ProcessFacts) -> tuple[Environment, ProcessFacts]:
     """Replace the secrets in what is known of the environment and the process."""
-    return (
-        environment._replace(
-            git_diff=redactor.text(environment.git_diff), git_remote=redactor.text(environment.git_remote)
-        ),
-        process._replace(command_line=redactor.text(process.command_line)),
-    )
+    diff, remote = redactor.text(environment.git_diff), redactor.text(environment.git_remote)
+    if (diff, remote) != (environment.git_diff, environment.git_remote):
+        environment = environment._replace(git_diff=diff, git_remote=remote)
+    return environment, process._replace(command_line=redactor.text(process.command_line))
 
 
 class Attempt:

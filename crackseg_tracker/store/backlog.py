@@ -20,7 +20,8 @@ from crackseg_tracker.store import journal
 from crackseg_tracker.store.appending import writer_of
 from crackseg_tracker.store.attempts import Attempt
 from crackseg_tracker.store.changes import Change
-from crackseg_tracker.store.database import Database, living, translated
+from crackseg_tracker.store.database import Database, living
+from crackseg_tracker.store.failures import translated
 from crackseg_tracker.store.journal import Journal, JournalFile, JournalMemory
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.replay import LOCK_WAIT_SECONDS, Entry, Replay
@@ -78,7 +79,6 @@ class Backlog:
         self.sidecar = Sidecar(folder)
         self.series = writer_of(database, subject.number, subject.created_ms)
         self._header = header
-        self._folders = [database.path.parent / journal.FOLDER, folder / journal.FOLDER]
         self._lock = threading.RLock()  # a signal's handler may come in the middle of a call, and ends the attempt
         self._draining = threading.Lock()
         self._replays: list[Replay] = []
@@ -160,7 +160,8 @@ class Backlog:
     def _next_journal(self) -> Journal:
         """Begin a journal in the next place: beside the catalog, beside the experiment, in memory."""
         tried = {replay.source.path.parent for replay in self._replays if replay.source.path}
-        for folder in self._folders:
+        for place in (self.database.path.parent, self.folder):
+            folder = place / journal.FOLDER
             if folder not in tried:
                 try:
                     return JournalFile.create(folder, self._header())

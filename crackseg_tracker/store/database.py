@@ -24,15 +24,10 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from crackseg_tracker.errors import (
-    CatalogBusyError,
-    CatalogError,
-    CatalogWriteError,
-    DamagedCatalogError,
-    ForeignCatalogError,
-)
+from crackseg_tracker.errors import CatalogError, CatalogWriteError
 from crackseg_tracker.settings import Location
 from crackseg_tracker.store import creation, filesystems, syncing, upgrading
+from crackseg_tracker.store.failures import is_busy, translated
 from crackseg_tracker.store.log import CHECKPOINT_FRAMES, Log
 from crackseg_tracker.store.turns import Turns
 
@@ -444,50 +439,6 @@ def _check_version(path: Path, connection: sqlite3.Connection, *, older: bool = 
         creation.check_opened(path, connection, older=older)
     except CatalogError:
         connection.close()
-        raise
-
-
-_BUSY = (5, 6)
-_UNWRITABLE = (8, 10, 13, 14, 23)
-
-
-def _primary_code(error: BaseException) -> int:
-    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
-
-
-def is_busy(error: BaseException) -> bool:
-    """Tell whether another process holds the lock: SQLITE_BUSY with whatever extended code."""
-    return _primary_code(error) == 5
-
-
-def is_storage_fault(error: BaseException) -> bool:
-    """Tell whether it is the file, the disk or the lock that failed, not what was asked of them."""
-    return isinstance(error, CatalogError) or _primary_code(error) in (*_BUSY, *_UNWRITABLE, 11, 26)
-
-
-@contextmanager
-def translated(path: Path) -> Generator[None]:
-    """Turn the driver's errors into ours, in this one place."""
-    try:
-        yield
-    except UnicodeDecodeError as error:  # the driver fails to tell what SQLite says, which quotes the damaged text
-        raise DamagedCatalogError(
-            f"{path} is damaged ({error}); restore a backup, or salvage it with the sqlite3 shell's .recover"
-        ) from error
-    except sqlite3.DatabaseError as error:
-        code = _primary_code(error)
-        if code in _BUSY:
-            raise CatalogBusyError(
-                f"{path} is locked by another process for too long; find it (fuser {path}) and try again"
-            ) from error
-        if code == 11:
-            raise DamagedCatalogError(
-                f"{path} is damaged ({error}); restore a backup, or salvage it with the sqlite3 shell's .recover"
-            ) from error
-        if code == 26:
-            raise ForeignCatalogError(f"{path} is not an SQLite database; give another path for the catalog") from error
-        if code in _UNWRITABLE:
-            raise CatalogWriteError(f"{path} cannot be written ({error}); check disk space and permissions") from error
         raise
 
 

@@ -300,6 +300,15 @@ def inspect(path: Path, replayed: Mapping[str, int]) -> Inspected | None:
         os.close(descriptor)
 
 
+def are_in(folder: str) -> bool:
+    """Tell whether a folder has journals."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(entry.name.endswith(SUFFIX) for entry in entries)
+    except OSError:
+        return False
+
+
 def files(folder: Path) -> list[Path]:
     """List the journals of a folder, oldest first."""
     try:

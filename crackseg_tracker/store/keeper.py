@@ -49,7 +49,8 @@ class _Charge:
     """What the keeper knows of a catalog."""
 
     def __init__(self, database: Database) -> None:
-        self.folders = {database.path.parent}
+        self.home = database.path.parent
+        self.folders = {self.home}
         #: Those in which journals are looked for next: not all of them, for a process may have made thousands.
         self.due = set(self.folders)
         self.fault: CatalogError | None = None
@@ -89,8 +90,8 @@ class Keeper:
             if charge is None:
                 charge = self._charges[database] = _Charge(database)
             charge.folders.add(folder)
-            for place in (folder, database.path.parent):
-                if journal.files(place / journal.FOLDER):  # else each of a thousand experiments would wake it
+            for place in (folder, charge.home):
+                if journal.are_in(f"{place}/{journal.FOLDER}"):  # else each of a thousand experiments would wake it
                     charge.due.add(place)
                     self._wake()
             if self._thread is None:

@@ -28,7 +28,8 @@ from crackseg_tracker.rows import MergeRow
 from crackseg_tracker.settings import Location
 from crackseg_tracker.store import changelog, creation, integrity, pairing, union
 from crackseg_tracker.store.changelog import Author, Entry
-from crackseg_tracker.store.database import Database, now, open_for_reading, pause_for_others, translated
+from crackseg_tracker.store.database import Database, now, open_for_reading, pause_for_others
+from crackseg_tracker.store.failures import translated
 from crackseg_tracker.store.locks import creation_lock
 from crackseg_tracker.store.pairing import Pair
 

@@ -6,7 +6,7 @@ import logging
 import os
 import uuid
 from pathlib import Path
-from sqlite3 import Connection
+from sqlite3 import Connection, IntegrityError
 from typing import Any, Literal
 
 from crackseg_tracker import config as configs
@@ -18,7 +18,8 @@ from crackseg_tracker.store import changes, duplicates, origin_import, replay
 from crackseg_tracker.store.attempts import Attempt, AttemptChange, redacted
 from crackseg_tracker.store.backlog import Subject
 from crackseg_tracker.store.changes import NewExperiment
-from crackseg_tracker.store.database import Database, translated
+from crackseg_tracker.store.database import Database
+from crackseg_tracker.store.failures import translated
 from crackseg_tracker.store.lives import own_attempts
 
 OnDuplicate = Literal["ignore", "warn", "error"]
@@ -31,6 +32,7 @@ class Opening:
 
     Args:
         database: The catalog.
+        folder: The experiment's.
         asked: The experiment as it is written down when it is new.
         config: Its config, if the tracker was given one.
         redactor: Cleans what is stored of this process and of another tracker's file.
@@ -40,6 +42,7 @@ class Opening:
     def __init__(
         self,
         database: Database,
+        folder: Path,
         asked: NewExperiment,
         config: configs.CapturedConfig | None,
         redactor: Redactor,
@@ -50,7 +53,7 @@ class Opening:
         self._config = config
         self._redactor = redactor
         self._rank = rank
-        self._folder = Path(asked.directory)
+        self._folder = folder
 
     def find_or_begin(self, on_duplicate: OnDuplicate) -> tuple[Subject, Attempt | None]:
         """Find the experiment, or reserve its id; that is the begin of an attempt."""
@@ -62,9 +65,17 @@ class Opening:
         if on_duplicate != "ignore":
             self._look_for_duplicate(on_duplicate, config, begin.environment)
         self._make_folder()
-        with self._database.transaction() as connection:
+        try:
+            return self._begin(origin, config, begin)
+        except IntegrityError:
             if found := self._find():  # another process was faster
                 return found, None
+            raise
+
+    def _begin(
+        self, origin: sidecar.Origin | None, config: configs.CapturedConfig, begin: AttemptChange
+    ) -> tuple[Subject, Attempt]:
+        with self._database.transaction() as connection:
             if origin and origin.uid and _is_known(connection, origin.uid):
                 origin = None  # the file of an experiment that was deleted or renamed: this one is another
             uid = (origin and origin.uid) or str(uuid.uuid4())

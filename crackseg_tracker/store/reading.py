@@ -332,15 +332,23 @@ _FACTS = {
     "memory_gb": "0.0",
     "gpu_info": "'{}'",
 }
-# Each column by the name that `Metadata` has for it.
-_METADATA = (
-    'SELECT e.experiment_id, e.experiment_name, e.project, coalesce(e."group", \'\') AS "group", e.status, '
-    "e.description, e.total_epochs, e.current_epoch, e.training_time_seconds, e.created_at AS timestamp, e.created_at, "
-    "coalesce(e.started_at, '') AS started_at, coalesce(e.completed_at, '') AS completed_at, e.updated_at, "
-    "e.experiment_dir, e.error_message, e.uid, c.sha256 AS config_hash, c.summary AS config_summary, "
-    f"c.missing AS config_missing, {', '.join(f'coalesce(v.{n}, {empty}) AS {n}' for n, empty in _FACTS.items())} "
-    "FROM experiment AS e JOIN config AS c ON c.id = e.config LEFT JOIN environment AS v ON v.id = e.environment "
-    "WHERE e.id = ?"
+_OWN = ("experiment_id", "experiment_name", "project", "status", "description", "total_epochs", "current_epoch")
+_OWN_TOO = ("training_time_seconds", "created_at", "updated_at", "experiment_dir", "error_message", "uid")
+#: What `Metadata` is read from, by its names.
+_METADATA = {
+    **{name: f"e.{name}" for name in (*_OWN, *_OWN_TOO)},
+    "group": "coalesce(e.\"group\", '')",
+    "timestamp": "e.created_at",
+    "started_at": "coalesce(e.started_at, '')",
+    "completed_at": "coalesce(e.completed_at, '')",
+    "config_hash": "c.sha256",
+    "config_summary": "c.summary",
+    "config_missing": "c.missing",
+    **{name: f"coalesce(v.{name}, {empty})" for name, empty in _FACTS.items()},
+}
+_METADATA_SQL = (
+    f"SELECT {', '.join(_METADATA.values())} FROM experiment AS e JOIN config AS c ON c.id = e.config "
+    "LEFT JOIN environment AS v ON v.id = e.environment WHERE e.id = ?"
 )
 
 
@@ -359,8 +367,7 @@ WHERE s.experiment = ?1 AND best IS NOT NULL ORDER BY n.id
 
 def metadata(connection: Connection, experiment: int) -> Metadata:
     """Read all that is known of one experiment."""
-    cursor = connection.execute(_METADATA, (experiment,))
-    known = dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
+    known = dict(zip(_METADATA, connection.execute(_METADATA_SQL, (experiment,)).fetchone(), strict=True))
     for name in ("config_summary", "config_missing", "gpu_info"):
         known[name] = json.loads(known[name])
     for name in ("cuda_available", "git_dirty"):

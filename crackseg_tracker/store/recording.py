@@ -20,7 +20,8 @@ from crackseg_tracker.store import liveness, metrics, reading
 from crackseg_tracker.store.attempts import Attempt, AttemptChange
 from crackseg_tracker.store.backlog import Backlog, Subject, backlogs_of
 from crackseg_tracker.store.changes import AttemptEnd, Change, StatusChange, Target, end_attempt
-from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, now, translated
+from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, now
+from crackseg_tracker.store.failures import translated
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.lives import own_attempts
 from crackseg_tracker.store.metric_changes import Call, HistoryChange, MetricCalls
@@ -30,7 +31,7 @@ from crackseg_tracker.values import checked_name, number
 logger = logging.getLogger("crackseg_tracker")
 
 # What journaling absorbs: the catalog does not work. Anything else is misuse, or must get through to the user. (The
-# driver's own errors are those that `store.database.translated` has no word for, such as a table that is not there.)
+# driver's own errors are those that `store.failures.translated` has no word for, such as a table that is not there.)
 FAULTS = (CatalogError, sqlite3.OperationalError, sqlite3.IntegrityError)
 
 

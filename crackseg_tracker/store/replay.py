@@ -22,7 +22,8 @@ from crackseg_tracker.schema import ENDS
 from crackseg_tracker.store import changes, encoding, journal, locks, metrics
 from crackseg_tracker.store.attempts import AttemptChange
 from crackseg_tracker.store.changes import Change, NewExperiment, StatusChange, Target
-from crackseg_tracker.store.database import Database, is_storage_fault, now
+from crackseg_tracker.store.database import Database, now
+from crackseg_tracker.store.failures import is_storage_fault
 from crackseg_tracker.store.journal import Journal, JournalFile, Record
 from crackseg_tracker.store.metric_changes import MetricCalls
 
