@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -91,7 +92,12 @@ def _file_of(value: object, setting: str) -> Path:
         )
     if "://" in text:
         text = _file_of_url(text, setting)
-    return Path(os.path.abspath(Path(text).expanduser() if text.startswith("~") else text))
+    return _absolute(os.path.abspath(Path(text).expanduser() if text.startswith("~") else text))
+
+
+@lru_cache(maxsize=16)  # each tracker of a process asks for the same one
+def _absolute(path: str) -> Path:
+    return Path(path)
 
 
 def _file_of_url(url: str, setting: str) -> str:

@@ -367,7 +367,7 @@ def write_attempt(
             process.process_started,
             process.username,
             process.command_line,
-            json.dumps(differences or {}),
+            json.dumps(differences) if differences else "{}",
             lock_name,
             rank,
         ),
@@ -400,6 +400,8 @@ def _revise_config(
 
 def ensure_config(connection: Connection, config: CapturedConfig) -> int:
     """Store a config once per digest; give its number."""
+    if found := _row_of(connection, "config", config.sha256):
+        return found
     return ensure_row(
         connection,
         "config",
@@ -431,9 +433,8 @@ def ensure_environment(connection: Connection, environment: Environment) -> int:
     global _last_rows
     rows = _last_rows if _last_rows and _last_rows.of == environment else _rows_of(environment)
     _last_rows = rows
-    found = connection.execute("SELECT id FROM environment WHERE sha256 = ?", (rows.sha256,)).fetchone()
-    if found:
-        return found[0]
+    if found := _row_of(connection, "environment", rows.sha256):
+        return found
     package_set = ensure_row(connection, "package_set", rows.package_set_sha256, {"packages": rows.packages})
     git_diff = None
     if rows.git_diff_sha256:
@@ -467,13 +468,15 @@ def environment_digest(facts: dict[str, Any], package_set: str | None, git_diff:
 
 def ensure_row(connection: Connection, table: str, sha256: str, values: dict[str, Any]) -> int:
     """Give the number of the row of a digest, written down when it is not there yet."""
+    if found := _row_of(connection, table, sha256):
+        return found
+    insert = f"INSERT INTO {table} (sha256, {', '.join(values)}) VALUES (?{', ?' * len(values)}) RETURNING id"
+    return connection.execute(insert, (sha256, *values.values())).fetchone()[0]
+
+
+def _row_of(connection: Connection, table: str, sha256: str) -> int | None:
     found = connection.execute(f"SELECT id FROM {table} WHERE sha256 = ?", (sha256,)).fetchone()
-    if found is None:
-        found = connection.execute(
-            f"INSERT INTO {table} (sha256, {', '.join(values)}) VALUES (?{', ?' * len(values)}) RETURNING id",
-            (sha256, *values.values()),
-        ).fetchone()
-    return found[0]
+    return found[0] if found else None
 
 
 def _digest(text: str) -> str:

@@ -11,7 +11,7 @@ import threading
 from bisect import bisect_left
 from pathlib import Path
 from sqlite3 import Connection
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from crackseg_tracker.errors import CatalogWriteError
 from crackseg_tracker.store import disk
@@ -21,27 +21,18 @@ from crackseg_tracker.store import disk
 CHECKPOINT_FRAMES = 2000
 
 _HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
-_NO_SALTS = bytes(8)
-
-
-class _Extent(NamedTuple):
-    """How far a log goes: what marks its frames since it was begun anew, how many these are, and their bytes."""
-
-    salts: bytes
-    frames: int
-    used: int
 
 
 class Log:
     """The write-ahead log of one catalog, as a file."""
 
     def __init__(self, catalog: Path) -> None:
+        self._catalog = catalog
         self.path = Path(f"{catalog}-wal")
         #: The system says once only that it lost what it had to write: the next sync succeeds all the same.
         self.failed_syncs = 0
         #: The file that was seen last, by device and inode.
         self._seen: tuple[int, int] | None = None
-        self._emptied: _Extent | None = None
         self.forget_threads()
 
     def forget_threads(self) -> None:
@@ -72,23 +63,24 @@ class Log:
             ) from error
 
     def used(self) -> int:
-        """Give the bytes that are in use: a log that was begun anew is overwritten, and as long as before."""
-        extent = self._extent()
-        return 0 if extent == self._emptied else extent.used
+        """Give the bytes that are in use: a log that is begun anew is overwritten, and as long as before.
 
-    def _extent(self) -> _Extent:
+        What was copied into the database since the last write counts as used no more: the next one begins anew.
+        """
         try:
+            status = self.path.stat()
+            if status.st_mtime_ns < self._catalog.stat().st_mtime_ns:
+                return 0
             with open(self.path, "rb", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size
                 header = file.read(_HEADER_BYTES)
                 if len(header) < _HEADER_BYTES:
-                    return _Extent(_NO_SALTS, 0, 0)
+                    return 0
                 salts, frame_bytes = header[16:24], _FRAME_HEADER_BYTES + int.from_bytes(header[8:12])
-                frames = range((size - _HEADER_BYTES) // frame_bytes)
+                frames = range((status.st_size - _HEADER_BYTES) // frame_bytes)
                 used = bisect_left(frames, True, key=lambda n: _salts_of(file, n * frame_bytes) != salts)
-                return _Extent(salts, used, _HEADER_BYTES + used * frame_bytes)
+                return _HEADER_BYTES + used * frame_bytes
         except OSError:
-            return _Extent(_NO_SALTS, 0, 0)
+            return 0
 
     def empty(self, connection: Connection) -> bool:
         """Copy the log into the database and have it begun anew, unless another process does; False when it is read.
@@ -109,8 +101,6 @@ class Log:
                 return False
         # What came meanwhile is left to copy: this keeps writers waiting for some milliseconds.
         is_read, _, _ = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-        if not is_read:
-            self._emptied = self._extent()
         return not is_read
 
     def is_missing(self) -> bool:
