@@ -19,6 +19,7 @@ from asking import ask
 from omegaconf import OmegaConf
 
 from crackseg_tracker import Catalog, ExperimentExistsError, ExperimentTracker
+from crackseg_tracker.store import opening
 
 Maker = Callable[..., ExperimentTracker]
 
@@ -713,6 +714,29 @@ def test_a_change_of_directory_moves_nothing(tmp_path: Path, monkeypatch: pytest
 
 
 # Several at once
+
+
+@pytest.mark.parametrize("is_same_folder", [True, False])
+def test_an_id_that_another_takes_in_the_last_moment(
+    tmp_path: Path, catalog_path: Path, monkeypatch: pytest.MonkeyPatch, is_same_folder: bool
+) -> None:
+    make_folder, others = opening.make_private_folder, []
+
+    def slow(folder: Path) -> None:
+        monkeypatch.undo()
+        theirs = folder if is_same_folder else tmp_path / "theirs"
+        others.append(ExperimentTracker(theirs, "unet-1", "theirs", catalog=catalog_path))
+        make_folder(folder)
+
+    monkeypatch.setattr(opening, "make_private_folder", slow)
+    if is_same_folder:
+        tracker = ExperimentTracker(tmp_path / "unet-1", "unet-1", "ours", catalog=catalog_path)
+        tracker.add_tags(["found"])
+        assert others[0].metadata.tags == ["found"]
+    else:
+        with pytest.raises(ExperimentExistsError, match="theirs"):
+            ExperimentTracker(tmp_path / "unet-1", "unet-1", "ours", catalog=catalog_path)
+    assert ask(catalog_path, "SELECT experiment_name FROM experiments") == [("theirs",)]
 
 
 def test_two_trackers_of_one_experiment_merge(new_tracker: Maker) -> None:
