@@ -152,12 +152,7 @@ class ExperimentTracker:
         self._recorder = Recorder(
             self._database,
             subject,
-            backlog_of(
-                self._database,
-                subject,
-                self._folder,
-                lambda: opening.journal_header(subject.uid, self._last_known().created_at),
-            ),
+            backlog_of(self._database, subject, self._folder, lambda: opening.journal_header(subject)),
             opening.beginning,
             self._redactor.text,
             strict=strict,

@@ -41,7 +41,9 @@ class Subject(NamedTuple):
 
     number: int
     uid: str
+    #: The origin of its metrics' times, in milliseconds of Unix time; for people it may be older (an imported one).
     created_ms: int
+    created_at: str
 
 
 class Tally(NamedTuple):

@@ -278,13 +278,18 @@ class NewExperiment(NamedTuple):
 
 
 def create_experiment(
-    connection: Connection, new: NewExperiment, config: CapturedConfig, environment: Environment | None = None
+    connection: Connection,
+    new: NewExperiment,
+    config: CapturedConfig,
+    environment: Environment | None = None,
+    created_ms: int | None = None,
 ) -> tuple[int, int]:
     """Reserve the id; give the experiment's number and its creation in milliseconds of Unix time."""
     at = new.created_at or now()
     environment_number = None if environment is None else ensure_environment(connection, environment)
     config_number = ensure_config(connection, config)
-    created_ms = int(datetime.fromisoformat(at).timestamp() * 1000)
+    if created_ms is None:
+        created_ms = int(datetime.fromisoformat(at).timestamp() * 1000)
     number: int = connection.execute(
         'INSERT INTO experiment (uid, experiment_id, experiment_name, project, "group", status, description, '
         "experiment_dir, directory, config, current_epoch, total_epochs, training_time_seconds, error_message, "

@@ -18,7 +18,7 @@ from crackseg_tracker.store import changes, duplicates, origin_import, replay
 from crackseg_tracker.store.attempts import Attempt, AttemptChange, redacted
 from crackseg_tracker.store.backlog import Subject
 from crackseg_tracker.store.changes import NewExperiment
-from crackseg_tracker.store.database import Database
+from crackseg_tracker.store.database import Database, now
 from crackseg_tracker.store.failures import translated
 from crackseg_tracker.store.lives import own_attempts
 
@@ -79,24 +79,27 @@ class Opening:
             if origin and origin.uid and _is_known(connection, origin.uid):
                 origin = None  # the file of an experiment that was deleted or renamed: this one is another
             uid = (origin and origin.uid) or str(uuid.uuid4())
-            asked = self._asked._replace(uid=uid)
+            asked = self._asked._replace(uid=uid, created_at=now())
             number, created_ms = changes.create_experiment(connection, asked, config, begin.environment)
             if origin is not None:
                 self._import(connection, number, origin)
-            return Subject(number, uid, created_ms), Attempt(begin, begin.first_number(connection, number))
+            created_at = (origin and origin.created_at) or asked.created_at
+            attempt = Attempt(begin, begin.first_number(connection, number))
+            return Subject(number, uid, created_ms, created_at), attempt
 
     def _find(self) -> Subject | None:
         rows = self._database.rows(
-            "SELECT id, uid, created_ms, directory FROM experiment WHERE experiment_id = ? AND deleted_at IS NULL",
+            "SELECT id, uid, created_ms, created_at, directory FROM experiment "
+            "WHERE experiment_id = ? AND deleted_at IS NULL",
             (self._asked.experiment_id,),
         )
-        for number, uid, created_ms, directory in rows:
+        for *facts, directory in rows:
             if directory != self._asked.directory and os.path.realpath(directory) != self._asked.directory:
                 raise ExperimentExistsError(
                     f"experiment_id {self._asked.experiment_id!r} belongs to the experiment in {directory}, not to "
                     f"{self._folder}; choose another id, open it with that folder, or use another catalog"
                 )
-            return Subject(number, uid, created_ms)
+            return Subject(*facts)
         return None
 
     def _look_for_duplicate(
@@ -151,9 +154,10 @@ class Opening:
             rank=self._rank,
         )
 
-    def journal_header(self, uid: str, created_at: str) -> dict[str, Any]:
+    def journal_header(self, subject: Subject) -> dict[str, Any]:
         """Tell whose records a journal has: enough to make the experiment anew where the catalog was lost."""
-        return replay.header_of(self._asked._replace(uid=uid, created_at=created_at), self._config)
+        asked = self._asked._replace(uid=subject.uid, created_at=subject.created_at)
+        return replay.header_of(asked, subject.created_ms, self._config)
 
 
 def _is_known(connection: Connection, uid: str) -> bool:

@@ -227,9 +227,15 @@ def _exists(connection: Connection, attempt: int | None) -> bool:
     return connection.execute("SELECT 1 FROM attempt WHERE id = ?", (attempt,)).fetchone() is not None
 
 
-def header_of(new: NewExperiment, config: configs.CapturedConfig | None) -> dict[str, Any]:
+def header_of(new: NewExperiment, created_ms: int, config: configs.CapturedConfig | None) -> dict[str, Any]:
     """Give the first record of a journal: whose records they are, enough to make the experiment anew."""
-    return {"format": journal.FORMAT, "experiment": new._asdict(), "config": config, "pid": os.getpid()}
+    return {
+        "format": journal.FORMAT,
+        "experiment": new._asdict(),
+        "created_ms": created_ms,
+        "config": config,
+        "pid": os.getpid(),
+    }
 
 
 def find_or_create(connection: Connection, header: dict[str, Any]) -> int:
@@ -245,7 +251,7 @@ def find_or_create(connection: Connection, header: dict[str, Any]) -> int:
         new = new._replace(experiment_id=f"{new.experiment_id}-{new.uid}")
     logger.warning("experiment %s is not in the catalog that its journal belongs to: made anew", new.experiment_id)
     config = encoding.config_of(header["config"]) or configs.capture(None, Redactor(()))
-    number, _ = changes.create_experiment(connection, new, config)
+    number, _ = changes.create_experiment(connection, new, config, created_ms=header.get("created_ms"))
     return number
 
 

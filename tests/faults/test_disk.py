@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -134,20 +136,49 @@ def test_a_deleted_catalog_is_made_anew_from_the_journal(
     tracker = new_tracker(config={"model": {"depth": 3}}, project="cracks")
     tracker.start_experiment()
     tracker.log_metrics({"x": 0.0})
+    created = ask(catalog_path, "SELECT created_at FROM experiments")
     for path in catalog_path.parent.glob("catalog.db*"):
         path.unlink()
+    before = datetime.now(UTC)
     tracker.log_metrics({"x": 1.0}, step=5)
+    after = datetime.now(UTC)
     tracker.complete_experiment()
     with new_tracker("later"):
         eventually(lambda: ask(catalog_path, "SELECT count(*) FROM experiments") == [(2,)])
     assert ask(catalog_path, "SELECT project, status, uid FROM experiments WHERE experiment_id = 'unet-1'") == [
         ("cracks", "completed", tracker.metadata.uid)
     ]
-    assert ask(catalog_path, "SELECT step, value FROM metrics") == [(5, 1.0)]
+    assert ask(catalog_path, "SELECT created_at FROM experiments WHERE experiment_id = 'unet-1'") == created
+    [(step, value, logged_at)] = ask(catalog_path, "SELECT step, value, logged_at FROM metrics")
+    assert (step, value) == (5, 1.0)
+    assert before - timedelta(milliseconds=1) <= datetime.fromisoformat(logged_at) <= after
     assert ask(catalog_path, "SELECT value FROM params WHERE name = 'model.depth'") == [(3,)]
     tracker.add_tags(["afterwards"])
     assert (tracker.metadata.tags, tracker.metadata.status) == (["afterwards"], "completed")
     eventually(lambda: ask(catalog_path, "SELECT experiment_id FROM experiment_tags") == [("unet-1",)])
+
+
+def test_an_imported_experiment_keeps_its_times_when_it_is_made_anew(
+    new_tracker: NewTracker, catalog_path: Path, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Promise 1: it was created years before the first point that the catalog has of it."""
+    folder = tmp_path / "experiments" / "unet-1"
+    folder.mkdir(parents=True)
+    origin = {"experiment_id": "unet-1", "created_at": "2019-05-06T07:08:09+00:00", "tags": ["old"]}
+    (folder / "experiment_tracker.json").write_text(json.dumps(origin))
+    tracker = new_tracker()
+    assert tracker.metadata.tags == ["old"]
+    for path in catalog_path.parent.glob("catalog.db*"):
+        path.unlink()
+    before = datetime.now(UTC)
+    tracker.log_metrics({"x": 1.0})
+    after = datetime.now(UTC)
+    with new_tracker("later"):
+        eventually(lambda: ask(catalog_path, "SELECT count(*) FROM metrics") == [(1,)])
+    [(created_at,)] = ask(catalog_path, "SELECT created_at FROM experiments WHERE experiment_id = 'unet-1'")
+    assert datetime.fromisoformat(created_at) == datetime(2019, 5, 6, 7, 8, 9, tzinfo=UTC)
+    [(logged_at,)] = ask(catalog_path, "SELECT logged_at FROM metrics")
+    assert before - timedelta(milliseconds=1) <= datetime.fromisoformat(logged_at) <= after
 
 
 def test_moved_away_is_noticed_within_seconds_and_back_within_one(

@@ -167,7 +167,7 @@ def test_a_fault_while_other_threads_make_trackers(new_tracker: NewTracker, tmp_
         for number in itertools.count():
             if time.monotonic() > deadline:
                 return
-            _made = [backlog_of(database, Subject(50 * number + i, "", 0), tmp_path, dict) for i in range(50)]
+            _made = [backlog_of(database, Subject(50 * number + i, "", 0, ""), tmp_path, dict) for i in range(50)]
 
     maker = threading.Thread(target=make)
     interval = sys.getswitchinterval()
