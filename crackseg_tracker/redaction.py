@@ -168,7 +168,9 @@ class Redactor:
             >>> Redactor().text("train.py --hf-token abc lr=0.1 git@github.com:me/repo")
             'train.py --hf-token [redacted] lr=0.1 git@github.com:me/repo'
         """
-        redact = _redacted if len(text) < _LONG else _redacted_once
+        if not text:
+            return text
+        redact = _redacted_short if len(text) < _LONG else _redacted_long
         return redact(text, tuple(self._remembered), self._patterns)
 
     def _matches_pattern(self, name: str) -> bool:
@@ -211,8 +213,9 @@ def _redacted(text: str, remembered: tuple[str, ...], patterns: tuple[re.Pattern
     return text
 
 
-#: A process that makes many experiments gives each the same git diff.
-_redacted_once = lru_cache(maxsize=4)(_redacted)
+#: A process that makes many experiments gives each the same git diff, and much the same command line and config.
+_redacted_long = lru_cache(maxsize=4)(_redacted)
+_redacted_short = lru_cache(maxsize=1024)(_redacted)
 
 
 def _is_found(patterns: tuple[re.Pattern[str], ...], name: str) -> bool:
