@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import queue
+import random
 import struct
 import threading
 import time
@@ -43,6 +44,8 @@ class _Place:
         self.turn = threading.Lock()
         self.turn.acquire()
         self.is_wanted = True
+        #: By chance, where there is none free: process numbers, for one, may all be even.
+        self.lane = random.randrange(LANES)
         self.is_queued = False
         self.has_come = False
         self.lock = threading.RLock()  # a signal's handler may come amid that, and want a turn too
@@ -99,8 +102,12 @@ class Turns:
             return
         self._place = place
         place.has_come = True  # before it is known: a Ctrl-C may come in between, and leaving does no harm
-        place.has_come = locks.try_lock_byte(self._descriptor, self._lane)
-        if not place.has_come:
+        for _ in range(LANES):
+            place.lane = (place.lane + 1) % LANES
+            if locks.try_lock_byte(self._descriptor, place.lane):
+                break
+        else:
+            place.has_come = False
             with place.lock:
                 self._places.put(place)
                 place.is_queued = True
@@ -108,7 +115,7 @@ class Turns:
     def _stand(self) -> None:
         while True:
             place = self._places.get()
-            locks.wait_for_byte(self._descriptor, self._lane)
+            locks.wait_for_byte(self._descriptor, place.lane)
             with place.lock:
                 place.has_come, place.is_queued = True, False
                 if place.is_wanted:
@@ -123,13 +130,9 @@ class Turns:
                 self._leave(place)
 
     def _leave(self, place: _Place) -> None:
-        locks.unlock_byte(self._descriptor, self._lane)
+        locks.unlock_byte(self._descriptor, place.lane)
         if self._place is place:
             self._place = None
-
-    @property
-    def _lane(self) -> int:
-        return os.getpid() % LANES
 
     def _is_open(self) -> bool:
         if not locks.CAN_QUEUE:

@@ -186,6 +186,27 @@ def test_a_call_takes_over_the_place_that_the_one_before_gave_up(
         assert not is_queued(catalog_path)
 
 
+def test_who_finds_a_lane_free_takes_that(
+    tmp_path: Path,
+    new_tracker: NewTracker,
+    catalog_path: Path,
+    hold_lock: Hold,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Promise 6: nobody stands behind another while the other lane is empty."""
+    tracker = new_tracker()
+    tracker.start_experiment()
+    tracker.log_metrics({"loss": 1.0})
+    monkeypatch.setattr(turns, "LANES", 2)
+    with first_of_queue(tmp_path, catalog_path, hold_lock, eventually) as (writer, holder):
+        for _ in range(20):
+            with tracker._database._turns.turn(0) as is_ours:
+                assert is_ours
+        holder.let_go()
+        writer.read("logged")
+
+
 def test_who_has_waited_for_long_is_let_in_first(
     tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
 ) -> None:
