@@ -65,7 +65,8 @@ class Log:
     def used(self) -> int:
         """Give the bytes that are in use: a log that is begun anew is overwritten, and as long as before.
 
-        What was copied into the database since the last write counts as used no more: the next one begins anew.
+        What was copied into the database since the last write counts as used no more: the next one begins anew. (A
+        clock that is set back between the two hides what is used until the next checkpoint.)
         """
         try:
             status = self.path.stat()

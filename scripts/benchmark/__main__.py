@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, path in options.peers.items():
         works[name] = lambda bench, name=name, path=path: iter([peer(bench, name, path)])
     begin = time.perf_counter()
-    # Removed when all is done: a file system may be slow to make files for half a minute after many were deleted (ext4
+    # Removed when all is done: a file system may be slow to make files for minutes after many were deleted (ext4
     # without a journal, for one).
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         for name, work in works.items():
