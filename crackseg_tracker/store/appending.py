@@ -19,7 +19,6 @@ the file is still there (a tenth of the price less, and a call was lost with a r
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -35,6 +34,7 @@ from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database
 from crackseg_tracker.store.failures import is_busy, translated
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.metrics import POINTS_OF_A_PAGE, Points
+from crackseg_tracker.store.turns import chance
 from crackseg_tracker.values import checked_name, checked_step, number
 
 logger = logging.getLogger("crackseg_tracker")
@@ -161,7 +161,7 @@ class SeriesWriter:
 
     def _append_when_free(self, connection: Connection, sql: str, parameters: list[Any]) -> bool:
         if self._patience == 1:
-            self._patience = random.randint(2, CROWDED)
+            self._patience = chance.randint(2, CROWDED)
         with translated(self._database.path):
             append = partial(connection.execute, sql, parameters)
             cursor = self._database.retrying(append, WRITE_WAIT_SECONDS, in_turn=True)

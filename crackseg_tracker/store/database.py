@@ -1,4 +1,4 @@
-"""One connection per process to one catalog: transactions, waiting for the lock, forks, errors.
+"""One connection per process to one catalog: transactions, waiting for the lock, forks.
 
 Threads share the connection behind a lock of ours: that is fair and costs 0.1 us, where two connections would wait
 for each other by sleeping. A forked child must neither use nor close what it inherits (closing it would drop the
@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import random
 import secrets
 import sqlite3
 import threading
@@ -29,7 +28,7 @@ from crackseg_tracker.settings import Location
 from crackseg_tracker.store import creation, filesystems, syncing, upgrading
 from crackseg_tracker.store.failures import is_busy, translated
 from crackseg_tracker.store.log import CHECKPOINT_FRAMES, Log
-from crackseg_tracker.store.turns import Turns
+from crackseg_tracker.store.turns import Turns, chance
 
 #: How long to wait for a lock that another process holds: before a training starts, and while one waits for us.
 #: (Ten seconds were too few for one of 64 that started at once on two busy cores.)
@@ -239,7 +238,7 @@ class Database:
             if first and time.monotonic() - start > COURTESY_SECONDS:
                 self._turns.note()
             # Shorter pauses make everybody slower: of eight writers, those that asked in vain took half of the machine.
-            time.sleep(random.uniform(0.5, 1.5) * (TURN_PAUSE_SECONDS if first else PAUSE_SECONDS))
+            time.sleep(chance.uniform(0.5, 1.5) * (TURN_PAUSE_SECONDS if first else PAUSE_SECONDS))
 
     def is_somebody_first(self) -> bool:
         """Tell whether others have waited for the write lock for so long that we should let them go first."""

@@ -21,18 +21,20 @@ from crackseg_tracker.store import disk
 CHECKPOINT_FRAMES = 2000
 
 _HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
+_SALTS = slice(16, 24)
 
 
 class Log:
     """The write-ahead log of one catalog, as a file."""
 
     def __init__(self, catalog: Path) -> None:
-        self._catalog = catalog
         self.path = Path(f"{catalog}-wal")
         #: The system says once only that it lost what it had to write: the next sync succeeds all the same.
         self.failed_syncs = 0
         #: The file that was seen last, by device and inode.
         self._seen: tuple[int, int] | None = None
+        #: What marks the frames that are all in the database: the next write gives the log other salts.
+        self._emptied = b""
         self.forget_threads()
 
     def forget_threads(self) -> None:
@@ -63,21 +65,15 @@ class Log:
             ) from error
 
     def used(self) -> int:
-        """Give the bytes that are in use: a log that is begun anew is overwritten, and as long as before.
-
-        What was copied into the database since the last write counts as used no more: the next one begins anew. (A
-        clock that is set back between the two hides what is used until the next checkpoint.)
-        """
+        """Give the bytes that are in use: a log that is begun anew is overwritten, and as long as before."""
         try:
-            status = self.path.stat()
-            if status.st_mtime_ns < self._catalog.stat().st_mtime_ns:
-                return 0
             with open(self.path, "rb", buffering=0) as file:
                 header = file.read(_HEADER_BYTES)
-                if len(header) < _HEADER_BYTES:
+                salts = header[_SALTS]
+                if len(header) < _HEADER_BYTES or salts == self._emptied:
                     return 0
-                salts, frame_bytes = header[16:24], _FRAME_HEADER_BYTES + int.from_bytes(header[8:12])
-                frames = range((status.st_size - _HEADER_BYTES) // frame_bytes)
+                frame_bytes = _FRAME_HEADER_BYTES + int.from_bytes(header[8:12])
+                frames = range((os.fstat(file.fileno()).st_size - _HEADER_BYTES) // frame_bytes)
                 used = bisect_left(frames, True, key=lambda n: _salts_of(file, n * frame_bytes) != salts)
                 return _HEADER_BYTES + used * frame_bytes
         except OSError:
@@ -101,8 +97,18 @@ class Log:
             if frames - copied > CHECKPOINT_FRAMES:
                 return False
         # What came meanwhile is left to copy: this keeps writers waiting for some milliseconds.
+        before = self._salts()
         is_read, _, _ = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        if not is_read:
+            self._emptied = before
         return not is_read
+
+    def _salts(self) -> bytes:
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                return file.read(_HEADER_BYTES)[_SALTS]
+        except OSError:
+            return b""
 
     def is_missing(self) -> bool:
         """Tell whether the file that was there at the last question is not there any more."""

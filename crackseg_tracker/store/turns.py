@@ -33,6 +33,8 @@ from crackseg_tracker.store import locks, threads
 LANES = 2
 #: How long a note holds that somebody waits: whoever wrote it may be stopped, or dead.
 NOTE_SECONDS = 0.03
+#: Not the generator that a training seeds: it is to draw the same numbers, whoever else writes meanwhile.
+chance = random.SystemRandom()
 _NOTE = struct.Struct("d")
 _NO_NOTE = _NOTE.pack(0.0)
 
@@ -45,7 +47,7 @@ class _Place:
         self.turn.acquire()
         self.is_wanted = True
         #: By chance, where there is none free: process numbers, for one, may all be even.
-        self.lane = random.randrange(LANES)
+        self.lane = chance.randrange(LANES)
         self.is_queued = False
         self.has_come = False
         self.lock = threading.RLock()  # a signal's handler may come amid that, and want a turn too
