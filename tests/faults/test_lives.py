@@ -24,6 +24,7 @@ PATIENCE = 90
 
 _START = """
 import os, signal, sys, threading, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests under nohup ignores it
 from crackseg_tracker import ExperimentTracker
 folder, catalog = sys.argv[1:3]
 tracker = ExperimentTracker(folder, "victim", catalog=catalog)

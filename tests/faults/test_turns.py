@@ -217,9 +217,10 @@ def test_a_wait_draws_none_of_the_numbers_of_a_seeded_training(
     tracker.log_metrics({"loss": 1.0})
     random.seed(7)
     before = random.getstate()
-    let_go_after(0.1, hold_lock()).join(0.01)
+    timer = let_go_after(0.1, hold_lock())
     for step in range(1, 20):
         tracker.log_metrics({"loss": 0.5}, step=step)
+    timer.join()
     assert random.getstate() == before
     tracker.complete_experiment()
     assert ask(catalog_path, "SELECT count(*) FROM metrics") == [(20,)]
