@@ -123,8 +123,8 @@ class ExperimentTracker:
         ignores = checked_patterns(identity_ignores, "identity_ignores")
         captured = None if config is None else configs.capture(config, self._redactor, ignores)
         # Absolute from here on: Hydra may change the working directory before the first write.
-        given, real = os.fspath(self.experiment_dir), os.path.realpath(self.experiment_dir)
-        self._folder = self.experiment_dir if real == given else Path(real)
+        real = os.path.realpath(self.experiment_dir)
+        self._folder = self.experiment_dir if real == os.fspath(self.experiment_dir) else Path(real)
         self._rank = ranks.current_rank() if rank is None else values.checked_step(rank, "rank")
         self._database = _database_of(settings.locate(catalog), 0 if all_ranks else self._rank)
         self._redactor.share(self._database.secrets)

@@ -279,10 +279,6 @@ class Database:
         with self.lock:
             self._fork_listeners[forget.__self__] = forget.__func__
 
-    def begin_sync(self) -> syncing.Syncing:
-        """Begin to sync the log, in another thread."""
-        return self.syncer.begin(self.log.sync)
-
     @contextmanager
     def hurrying(self) -> Generator[None]:
         """Have commits leave syncing to one sync at the end, for which what is left of the process's time is meant.

@@ -332,11 +332,15 @@ _FACTS = {
     "memory_gb": "0.0",
     "gpu_info": "'{}'",
 }
-_OWN = ("experiment_id", "experiment_name", "project", "status", "description", "total_epochs", "current_epoch")
-_OWN_TOO = ("training_time_seconds", "created_at", "updated_at", "experiment_dir", "error_message", "uid")
+#: The facts of the experiment that are told as they are stored.
+_OWN = (
+    *("experiment_id", "experiment_name", "project", "status", "description"),
+    *("total_epochs", "current_epoch", "training_time_seconds", "created_at"),
+    *("updated_at", "experiment_dir", "error_message", "uid"),
+)
 #: What `Metadata` is read from, by its names.
 _METADATA = {
-    **{name: f"e.{name}" for name in (*_OWN, *_OWN_TOO)},
+    **{name: f"e.{name}" for name in _OWN},
     "group": "coalesce(e.\"group\", '')",
     "timestamp": "e.created_at",
     "started_at": "coalesce(e.started_at, '')",

@@ -156,7 +156,7 @@ class Recorder:
             yield
             return
         is_journaled = self.backlog.is_open
-        sync = self._database.begin_sync()
+        sync = self._database.syncer.begin(self._database.log.sync)
         try:
             yield
         finally:

@@ -103,6 +103,15 @@ def first_of_queue(
         writer.process.communicate()
 
 
+@pytest.fixture
+def tracker(new_tracker: NewTracker) -> ExperimentTracker:
+    """Be at work: what comes first goes another way than what follows."""
+    tracker = new_tracker()
+    tracker.start_experiment()
+    tracker.log_metrics({"loss": 1.0})
+    return tracker
+
+
 @pytest.fixture(autouse=True)
 def _one_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "LANES", 1)
@@ -115,12 +124,9 @@ def let_go_after(seconds: float, holder: LockHolder) -> threading.Timer:
 
 
 def test_the_first_of_the_queue_may_be_stopped(
-    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
+    tmp_path: Path, tracker: ExperimentTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
 ) -> None:
     """Promise 6: who stands behind a stopped process asks beside the queue, and no call is journaled for that."""
-    tracker = new_tracker()
-    tracker.start_experiment()
-    tracker.log_metrics({"loss": 1.0})
     with first_of_queue(tmp_path, catalog_path, hold_lock, eventually) as (writer, holder):
         writer.process.send_signal(signal.SIGSTOP)
         timer = let_go_after(0.12, holder)  # beyond the time in the queue, within that of a call
@@ -162,12 +168,9 @@ def test_a_forked_child_takes_no_place_along(
 
 
 def test_a_call_takes_over_the_place_that_the_one_before_gave_up(
-    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
+    tmp_path: Path, tracker: ExperimentTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
 ) -> None:
     """Promise 6: who has waited in vain goes on from where it stood, and leaves no place behind."""
-    tracker = new_tracker()
-    tracker.start_experiment()
-    tracker.log_metrics({"loss": 1.0})
     with first_of_queue(tmp_path, catalog_path, hold_lock, eventually) as (writer, holder):
         queue = tracker._database._turns
         with queue.turn(0.01) as is_ours:
@@ -189,16 +192,13 @@ def test_a_call_takes_over_the_place_that_the_one_before_gave_up(
 
 def test_who_finds_a_lane_free_takes_that(
     tmp_path: Path,
-    new_tracker: NewTracker,
+    tracker: ExperimentTracker,
     catalog_path: Path,
     hold_lock: Hold,
     eventually: Eventually,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Promise 6: nobody stands behind another while the other lane is empty."""
-    tracker = new_tracker()
-    tracker.start_experiment()
-    tracker.log_metrics({"loss": 1.0})
     monkeypatch.setattr(turns, "LANES", 2)
     with first_of_queue(tmp_path, catalog_path, hold_lock, eventually) as (writer, holder):
         for _ in range(20):
@@ -209,12 +209,9 @@ def test_who_finds_a_lane_free_takes_that(
 
 
 def test_a_wait_draws_none_of_the_numbers_of_a_seeded_training(
-    new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold
+    tracker: ExperimentTracker, catalog_path: Path, hold_lock: Hold
 ) -> None:
     """Promise 5: a training draws the same numbers, whoever else writes meanwhile."""
-    tracker = new_tracker()
-    tracker.start_experiment()
-    tracker.log_metrics({"loss": 1.0})
     random.seed(7)
     before = random.getstate()
     timer = let_go_after(0.1, hold_lock())
@@ -227,12 +224,9 @@ def test_a_wait_draws_none_of_the_numbers_of_a_seeded_training(
 
 
 def test_who_has_waited_for_long_is_let_in_first(
-    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
+    tmp_path: Path, tracker: ExperimentTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
 ) -> None:
     """Promise 6: it notes that for those who come anew, who stand behind it then, and crosses that out."""
-    tracker = new_tracker()
-    tracker.start_experiment()
-    tracker.log_metrics({"loss": 1.0})
     with first_of_queue(tmp_path, catalog_path, hold_lock, eventually) as (writer, holder):
         queue = tracker._database._turns
         with queue.turn(0.01):
@@ -244,12 +238,9 @@ def test_who_has_waited_for_long_is_let_in_first(
 
 @pytest.mark.parametrize("is_noted", [True, False])
 def test_who_comes_anew_stands_behind_a_note(
-    is_noted: bool, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, monkeypatch: pytest.MonkeyPatch
+    is_noted: bool, tracker: ExperimentTracker, catalog_path: Path, hold_lock: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Promise 6: metrics and all else, even when the lock is free."""
-    tracker = new_tracker()
-    tracker.start_experiment()
-    tracker.log_metrics({"loss": 1.0})
     timer = let_go_after(0.05, hold_lock())
     tracker.log_metrics({"loss": 0.9})  # has met others from now on
     timer.join()
@@ -271,12 +262,9 @@ def test_who_comes_anew_stands_behind_a_note(
 
 @pytest.mark.parametrize("until", [0.0, -5.0, 3600.0, float("nan"), float("inf")])
 def test_a_note_of_the_dead_holds_nobody_up(
-    until: float, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold
+    until: float, tracker: ExperimentTracker, catalog_path: Path, hold_lock: Hold
 ) -> None:
     """Promise 6: it is over in a moment, and one that no process of ours wrote is none."""
-    tracker = new_tracker()
-    tracker.start_experiment()
-    tracker.log_metrics({"loss": 1.0})
     timer = let_go_after(0.05, hold_lock())
     tracker.log_metrics({"loss": 0.9})  # has met others from now on, and opens the queue
     timer.join()
@@ -292,11 +280,10 @@ with open(sys.argv[1], "rb+") as stream:
 """
 
 
-def test_a_folder_that_takes_no_file_is_no_fault(new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold) -> None:
+def test_a_folder_that_takes_no_file_is_no_fault(
+    tracker: ExperimentTracker, catalog_path: Path, hold_lock: Hold
+) -> None:
     """Promise 6: where no queue can be made, calls ask again and again as they did."""
-    tracker = new_tracker()
-    tracker.start_experiment()
-    tracker.log_metrics({"loss": 1.0})
     queue_of(catalog_path).mkdir()
     timer = let_go_after(0.08, hold_lock())
     tracker.log_metrics({"loss": 0.9})
