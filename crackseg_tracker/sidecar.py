@@ -152,8 +152,11 @@ def _keep(file: Path) -> None:
 
 def _load(folder: Path) -> dict[str, Any] | None:
     """Give the file's object; {} when it is damaged, None when there is none."""
+    file = f"{folder}/{FILE}"
+    if not os.access(file, os.F_OK):  # a new experiment's is not there, and the exception costs ten times as much
+        return None
     try:
-        with open(f"{folder}/{FILE}", "rb") as stream:
+        with open(file, "rb") as stream:
             data: Any = json.loads(stream.read().decode())
     except OSError:
         return None

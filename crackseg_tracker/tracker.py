@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("crackseg_tracker")
 
 Durability = Literal["normal", "full", "buffered"]
+_DURABILITIES, _ON_DUPLICATES = get_args(Durability), get_args(OnDuplicate)
 
 
 class ExperimentTracker:
@@ -112,8 +113,8 @@ class ExperimentTracker:
         self.experiment_id = values.checked_text(experiment_id, "experiment_id")
         name = self.experiment_id if experiment_name is None else experiment_name
         self.experiment_name = values.checked_text(name, "experiment_name")
-        arguments.check_word(durability, "durability", get_args(Durability))
-        arguments.check_word(on_duplicate, "on_duplicate", get_args(OnDuplicate))
+        arguments.check_word(durability, "durability", _DURABILITIES)
+        arguments.check_word(on_duplicate, "on_duplicate", _ON_DUPLICATES)
         data_fingerprint = values.checked_text(data_fingerprint, "data_fingerprint", empty=True)
         for text, what in ((project, "project"), (group, "group")):
             if text is not None:
@@ -607,9 +608,8 @@ class ExperimentTracker:
         keeper.do_not(self._database, self._recorder)
         number = self._recorder.backlog.sidecar.number()
         try:
-            if self._recorder.is_deleted():
-                return  # the folder may belong to another experiment now
-            self._recorder.backlog.sidecar.write(number, self._look(())._asdict())
+            if not self._recorder.is_deleted():  # else the folder may belong to another experiment now
+                self._recorder.backlog.sidecar.write(number, self._look(())._asdict())
         except OSError as error:
             logger.warning("%s could not be written: %s", self._folder / FILE, error)
 

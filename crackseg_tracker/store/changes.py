@@ -193,13 +193,13 @@ class StatusChange(Change):
 
     def apply(self, connection: Connection, target: Target) -> None:
         """Write the change; the status that is there already only takes the message."""
-        experiment = target.experiment
         self._end_attempt(connection, target)
-        before = connection.execute("SELECT status FROM experiment WHERE id = ?", (experiment,)).fetchone()[0]
-        if before != self.status:
-            self._write(connection, target)
+        if self._write(connection, target):
+            self._note(connection, target)
         elif self.message:
-            connection.execute("UPDATE experiment SET error_message = ? WHERE id = ?", (self.message, experiment))
+            connection.execute(
+                "UPDATE experiment SET error_message = ? WHERE id = ?", (self.message, target.experiment)
+            )
 
     def apply_late(self, connection: Connection, target: Target) -> None:
         """Write a change that was held up: it keeps its own time, and one made after that time stands.
@@ -221,7 +221,8 @@ class StatusChange(Change):
         if self.status in ENDS:
             end_attempt(connection, target.attempt, self.status, self.at)
 
-    def _write(self, connection: Connection, target: Target) -> None:
+    def _write(self, connection: Connection, target: Target) -> bool:
+        """Write the status down; False when it is there already."""
         if self.status in ENDS:
             columns, values = "completed_at = ?", (self.at,)
             metrics.seal(connection, target.experiment)
@@ -230,11 +231,11 @@ class StatusChange(Change):
         # A failure explains itself until another end is recorded; a resume keeps the text for the reader.
         if self.message or self.status in ENDS:
             columns, values = columns + ", error_message = ?", (*values, self.message)
-        connection.execute(
-            f"UPDATE experiment SET status = ?, updated_at = ?, {columns} WHERE id = ?",
+        written = connection.execute(
+            f"UPDATE experiment SET status = ?1, updated_at = ?, {columns} WHERE id = ? AND status <> ?1",
             (self.status, self.at, *values, target.experiment),
         )
-        self._note(connection, target)
+        return written.rowcount > 0
 
     def _note(self, connection: Connection, target: Target) -> None:
         connection.execute(
@@ -317,7 +318,8 @@ def create_experiment(
         "INSERT INTO status_change (experiment, status, message, changed_at) VALUES (?, 'created', '', ?)",
         (number, at),
     )
-    _write_params(connection, number, config.params, "config")
+    if config.params:
+        _write_params(connection, number, config.params, "config")
     return number, created_ms
 
 

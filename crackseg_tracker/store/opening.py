@@ -59,12 +59,12 @@ class Opening:
         """Find the experiment, or reserve its id; that is the begin of an attempt."""
         if found := self._find():
             return found, None
-        origin = sidecar.read(self._folder, self._asked.experiment_id)
         begin = self.beginning()
         config = self._config or configs.capture(None, self._redactor)
         if on_duplicate != "ignore":
             self._look_for_duplicate(on_duplicate, config, begin.environment)
-        self._make_folder()
+        is_new = self._make_folder()
+        origin = None if is_new else sidecar.read(self._folder, self._asked.experiment_id)
         try:
             return self._begin(origin, config, begin)
         except IntegrityError:
@@ -123,11 +123,12 @@ class Opening:
             )
         logger.warning("%s: %s", self._asked.experiment_id, found)
 
-    def _make_folder(self) -> None:
+    def _make_folder(self) -> bool:
+        """Make the experiment's folder; tell whether it was not there before, and so has no file of a tracker."""
         if self._database.private:
-            return
+            return False
         try:
-            make_private_folder(self._folder)
+            return make_private_folder(self._folder)
         except OSError as error:
             raise InvalidValueError(
                 f"experiment_dir {self._asked.experiment_dir!r} cannot be made ({error.strerror}); give another folder"

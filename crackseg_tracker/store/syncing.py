@@ -75,6 +75,7 @@ class Syncer:
             syncing.run()
         else:
             self._works.put(syncing)
+            time.sleep(0)  # the thread goes first: what the caller does meanwhile is Python, and would keep it out
         return syncing
 
     def start(self) -> None:
