@@ -41,6 +41,14 @@ def _one_of_many(side: str, path: Path, number: int) -> tuple[float, float, floa
     return start, time.perf_counter(), max(taken)
 
 
+def _make(bench: Bench, side: str, path: Path) -> None:
+    """Make the file, which all then open."""
+    if side == "ours":
+        bench.new_tracker(path).complete_experiment()
+    else:
+        Raw(path)
+
+
 def processes(bench: Bench) -> Iterator[Row]:
     """Eight processes, each with an experiment of its own, on one catalog."""
     wanted = PROCESSES * CALLS_OF_EACH * len(NAMES)
@@ -52,7 +60,7 @@ def processes(bench: Bench) -> Iterator[Row]:
         for repetition in range(bench.size(7, 2) + 1):
             for side in ("raw", "ours") if repetition % 2 else ("ours", "raw"):
                 path = bench.new_path()
-                _ = bench.new_tracker(path) if side == "ours" else Raw(path)  # makes the file
+                _make(bench, side, path)
                 tasks = [(side, path, number) for number in range(PROCESSES)]
                 found = pool.starmap(_one_of_many, tasks, chunksize=1)
                 if repetition:
@@ -117,7 +125,7 @@ def crowd(bench: Bench) -> Iterator[Row]:
     with context.Pool(CROWD, _meet_at, (context.Barrier(CROWD),)) as pool:
         for side in ("raw", "ours"):
             path = bench.new_path()
-            _ = bench.new_tracker(path) if side == "ours" else Raw(path)
+            _make(bench, side, path)
             tasks = [(side, path, number, bench.size(6, 2)) for number in range(CROWD)]
             most, calls, waited = zip(*pool.starmap(_one_of_the_crowd, tasks, chunksize=1), strict=True)
             longest[side] = max(most)

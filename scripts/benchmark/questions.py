@@ -162,6 +162,7 @@ def buckets(bench: Bench) -> Iterator[Row]:
     path = bench.new_path()
     tracker = bench.new_tracker(path)
     tracker.log_history("loss", range(steps), [1 / (step + 1) for step in range(steps)])
+    tracker.complete_experiment()
     raw = sqlite3.connect(path)
     by_hand = (
         "SELECT step * 1000 / ? AS bucket, count(*), min(step), max(step), min(value), max(value), avg(value) "

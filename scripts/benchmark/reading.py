@@ -117,6 +117,7 @@ def curve(bench: Bench) -> Iterator[Row]:
     path = bench.new_path()
     tracker, raw = bench.new_tracker(path), Raw(bench.new_path())
     tracker.log_history("loss", steps, values)
+    tracker.complete_experiment()
     raw.insert([(raw.experiment, "loss", s, v, 0.0) for s, v in zip(steps, values, strict=True)])
     query = f"SELECT experiment, name, step, value FROM point WHERE experiment = '{raw.experiment}'"
     with Catalog(path) as catalog:

@@ -64,6 +64,7 @@ def training(bench: Bench) -> Iterator[Row]:
         for side, log in turns if step % 2 else turns[::-1]:
             work()
             taken[side] += timed_calls(log, metrics, step)
+    tracker.complete_experiment()
     sides = {side: median(one) for side, one in taken.items()}
     yield Row("a call after 5 ms of other work: p50", **sides, unit="s", bound=1.5)
 
@@ -97,7 +98,9 @@ def bulk(bench: Bench) -> Iterator[Row]:
         tracker = bench.new_tracker()
         start = time.perf_counter()
         tracker.log_history("loss", steps, values)
-        return time.perf_counter() - start
+        taken = time.perf_counter() - start
+        tracker.complete_experiment()
+        return taken
 
     def raw() -> float:
         side = Raw(bench.new_path())

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asking import ask
@@ -405,21 +406,35 @@ def test_a_replayed_status_keeps_its_time_and_never_overrides_a_later_one(
     assert [status for (status,) in changes] == ["created", "running", "failed", "completed"]
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        ["WhateverChange", {"at": "x"}],
+        ["StatusChange", {"at": "x", "status": "nice"}],
+        ["MetricCalls", {"at": "x", "calls": [[{"x": 7}, 1, 0]]}],
+    ],
+    ids=["of a later release", "an unknown status", "a value that is no float"],
+)
 def test_a_record_that_cannot_be_applied_holds_up_nothing(
-    tmp_path: Path, new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
+    record: list[Any],
+    tmp_path: Path,
+    new_tracker: NewTracker,
+    catalog_path: Path,
+    hold_lock: Hold,
+    eventually: Eventually,
 ) -> None:
     """Promise 4: it is counted as dropped, and kept in a file beside the journal."""
     run_victim(tmp_path, catalog_path, hold_lock, 3, "tracker.add_tags(['last'])")
     [left] = journals(catalog_path)
     lines = left.read_bytes().splitlines(keepends=True)
-    lines[2] = journal.framed(2, [1, None, [["WhateverChange", {"at": "x"}]]])
+    lines[2] = journal.framed(2, [1, None, [record]])
     left.write_bytes(b"".join(lines))
     with new_tracker("another"):
         eventually(lambda: not left.exists())
     assert ask(catalog_path, "SELECT value FROM metrics WHERE metric = 'x' ORDER BY 1") == [(0.0,), (1.0,), (3.0,)]
     assert ask(catalog_path, "SELECT tag FROM experiment_tags") == [("last",)]
     assert ask(catalog_path, "SELECT replayed, dropped FROM journal_writer") == [(3, 1)]
-    assert b"WhateverChange" in left.with_suffix(".rejected").read_bytes()
+    assert record[0].encode() in left.with_suffix(".rejected").read_bytes()
 
 
 def test_the_catalog_lists_what_waits(
