@@ -12,8 +12,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from sqlite3 import Connection
-from typing import Any, NamedTuple
+from sqlite3 import Connection, Cursor
+from typing import Any, NamedTuple, cast
 
 from crackseg_tracker.config import CapturedConfig, Param, param_differences
 from crackseg_tracker.environment import Environment, ProcessFacts
@@ -291,11 +291,11 @@ def create_experiment(
     config_number = ensure_config(connection, config)
     if created_ms is None:
         created_ms = int(datetime.fromisoformat(at).timestamp() * 1000)
-    number: int = connection.execute(
+    inserted = connection.execute(
         'INSERT INTO experiment (uid, experiment_id, experiment_name, project, "group", status, description, '
         "experiment_dir, directory, config, current_epoch, total_epochs, training_time_seconds, error_message, "
         "created_at, created_ms, updated_at, identity_sha256, data_fingerprint, environment) "
-        "VALUES (?, ?, ?, ?, ?, 'created', '', ?, ?, ?, 0, ?, 0.0, '', ?, ?, ?, ?, ?, ?) RETURNING id",
+        "VALUES (?, ?, ?, ?, ?, 'created', '', ?, ?, ?, 0, ?, 0.0, '', ?, ?, ?, ?, ?, ?)",
         (
             new.uid or str(uuid.uuid4()),
             new.experiment_id,
@@ -313,7 +313,8 @@ def create_experiment(
             new.data_fingerprint,
             environment_number,
         ),
-    ).fetchone()[0]
+    )
+    number = _number_of(inserted)
     connection.execute(
         "INSERT INTO status_change (experiment, status, message, changed_at) VALUES (?, 'created', '', ?)",
         (number, at),
@@ -359,11 +360,11 @@ def write_attempt(
 ) -> int:
     """Write down an attempt with the config and the environment that its experiment has."""
     metrics.fold_leftovers(connection)
-    return connection.execute(
+    inserted = connection.execute(
         "INSERT INTO attempt (experiment, number, started_at, hostname, boot_id, pid_namespace, pid, process_started, "
         "username, command_line, config_changes, lock_name, rank, config, environment) SELECT id, "
         "(SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE experiment = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
-        "?10, ?11, ?12, config, environment FROM experiment WHERE id = ?1 RETURNING id",
+        "?10, ?11, ?12, config, environment FROM experiment WHERE id = ?1",
         (
             experiment,
             at,
@@ -378,7 +379,8 @@ def write_attempt(
             lock_name,
             rank,
         ),
-    ).fetchone()[0]
+    )
+    return _number_of(inserted)
 
 
 def _revise_config(
@@ -477,8 +479,13 @@ def ensure_row(connection: Connection, table: str, sha256: str, values: dict[str
     """Give the number of the row of a digest, written down when it is not there yet."""
     if found := _row_of(connection, table, sha256):
         return found
-    insert = f"INSERT INTO {table} (sha256, {', '.join(values)}) VALUES (?{', ?' * len(values)}) RETURNING id"
-    return connection.execute(insert, (sha256, *values.values())).fetchone()[0]
+    insert = f"INSERT INTO {table} (sha256, {', '.join(values)}) VALUES (?{', ?' * len(values)})"
+    return _number_of(connection.execute(insert, (sha256, *values.values())))
+
+
+def _number_of(inserted: Cursor) -> int:
+    """Give the number of a new row (RETURNING has SQLite make a table of it, which takes as long as to insert it)."""
+    return cast(int, inserted.lastrowid)
 
 
 def _row_of(connection: Connection, table: str, sha256: str) -> int | None:

@@ -49,9 +49,9 @@ class _Charge:
     """What the keeper knows of a catalog."""
 
     def __init__(self, database: Database) -> None:
-        self.home = database.path.parent
-        self.folders = {self.home}
-        #: Those in which journals are looked for next: not all of them, for a process may have made thousands.
+        self.home = os.fspath(database.path.parent)
+        self.folders = {self.home}  # as text: a process may have made thousands
+        #: Those in which journals are looked for next.
         self.due = set(self.folders)
         self.fault: CatalogError | None = None
         self.longest_log = LONG_LOG_BYTES
@@ -89,8 +89,8 @@ class Keeper:
             charge = self._charges.get(database)
             if charge is None:
                 charge = self._charges[database] = _Charge(database)
-            charge.folders.add(folder)
-            for place in (folder, charge.home):
+            charge.folders.add(own := os.fspath(folder))
+            for place in (own, charge.home):
                 if journal.are_in(f"{place}/{journal.FOLDER}"):  # else each of a thousand experiments would wake it
                     charge.due.add(place)
                     self._wake()
@@ -247,7 +247,7 @@ class Keeper:
                 charge.due = set(charge.folders)
             due, charge.due = sorted(charge.due), set()
         with suppress(CatalogError):
-            replay.replay_ownerless(database, [folder / journal.FOLDER for folder in due])
+            replay.replay_ownerless(database, [Path(folder, journal.FOLDER) for folder in due])
 
     def _bound_log(self, database: Database, charge: _Charge) -> None:
         """Empty the write-ahead log when it does not begin anew by itself; say who keeps it from being emptied."""
