@@ -42,7 +42,7 @@ TURN_PAUSE_SECONDS = 0.001
 COURTESY_SECONDS = 0.03
 CROWD_CHECKPOINT_FRAMES = 50000
 #: Who begins the log anew keeps writers waiting for so long at most, until those who read it are done.
-EMPTYING_SECONDS = 0.02
+LOG_WAIT_SECONDS = 0.02
 
 logger = logging.getLogger("crackseg_tracker")
 
@@ -87,7 +87,7 @@ class Database:
         self._turns = Turns(self.path)
         self.syncer = syncing.Syncer()
         #: Held while SQLite is at work without `lock`: no fork may come amid that.
-        self.emptying = threading.Lock()
+        self.copying = threading.Lock()
         self._checkpoint_frames = CHECKPOINT_FRAMES
         self.contended = False
         _databases[id(self)] = self
@@ -260,8 +260,8 @@ class Database:
     def _expect_others(self, crowded: bool) -> None:
         """Leave checkpoints to the keeper while others write too.
 
-        They do not make SQLite begin the log anew then (`empty_log`), and each commit of each process would copy and
-        sync what came since the last.
+        They do not make SQLite begin the log anew then (`begin_log_anew` does), and each commit of each process would
+        copy and sync what came since the last.
         """
         self.contended = crowded
         frames = CROWD_CHECKPOINT_FRAMES if crowded else CHECKPOINT_FRAMES
@@ -318,10 +318,10 @@ class Database:
         with self.lock, translated(self.path):
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
-    def empty_log(self) -> bool:
-        """Have the write-ahead log begun anew (see `Log.empty`)."""
-        with self.emptying, translated(self.path), closing(self._open(EMPTYING_SECONDS)) as connection:
-            return self.log.empty(connection)
+    def begin_log_anew(self) -> bool:
+        """Have the write-ahead log begun anew (see `Log.begin_anew`)."""
+        with self.copying, translated(self.path), closing(self._open(LOG_WAIT_SECONDS)) as connection:
+            return self.log.begin_anew(connection)
 
     def commits(self) -> tuple[int, int]:
         """Give what changes with everything that this process commits."""
@@ -353,7 +353,7 @@ class Database:
         self._connection = None
         self._turns.forget()
         self.log.forget_threads()
-        self.syncer, self.emptying = syncing.Syncer(), threading.Lock()
+        self.syncer, self.copying = syncing.Syncer(), threading.Lock()
         self.lock = threading.RLock()  # a thread of the parent may have held the old one
         for listener, forget in list(self._fork_listeners.items()):
             forget(listener)
@@ -460,7 +460,7 @@ def keep_for_ever(connection: sqlite3.Connection) -> None:
 def _before_fork() -> None:
     # SQLite notes a file's locks per process: a child forked amid another thread's write would see it locked for ever.
     for database in living(_databases):
-        for lock in (database.lock, database.emptying):
+        for lock in (database.lock, database.copying):
             lock.acquire()
             _held_over_fork.append(lock)
 

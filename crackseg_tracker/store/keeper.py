@@ -250,21 +250,21 @@ class Keeper:
             replay.replay_ownerless(database, [Path(folder, journal.FOLDER) for folder in due])
 
     def _bound_log(self, database: Database, charge: _Charge) -> None:
-        """Empty the write-ahead log when it does not begin anew by itself; say who keeps it from being emptied."""
+        """Have the write-ahead log begun anew when it does not by itself; say who keeps it from that."""
         database.calm_down()
         size = database.log.used()
         if size > charge.longest_log:
-            is_emptied = False
+            is_begun_anew = False
             with suppress(CatalogError):
-                is_emptied = not database.private and database.is_in_place() and database.empty_log()
+                is_begun_anew = not database.private and database.is_in_place() and database.begin_log_anew()
             # A reader may stay for hours: trying again and again would hold up the writers.
-            charge.longest_log = LONG_LOG_BYTES + (0 if is_emptied else size)
+            charge.longest_log = LONG_LOG_BYTES + (0 if is_begun_anew else size)
         if size > LONGEST_LOG_BYTES and time.monotonic() - charge.warned_of_log_at > WARN_AGAIN_SECONDS:
             charge.warned_of_log_at = time.monotonic()
             own = {os.getpid(): "this process"}
             readers = [own.get(pid, f"process {pid}") for pid in holders.readers_of(database.path)]
             logger.warning(
-                "%s-wal has grown to %d MB: it cannot be emptied while somebody reads an old state (%s); "
+                "%s-wal has grown to %d MB: it cannot be begun anew while somebody reads an old state (%s); "
                 "end that query or close that program",
                 database.path,
                 size // 1_000_000,

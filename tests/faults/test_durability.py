@@ -206,7 +206,7 @@ def test_what_is_in_use_of_the_log_is_known(new_tracker: NewTracker, catalog_pat
         tracker.log_metrics({"x": float(step)})
     longest = database.log.used()
     assert longest == log.stat().st_size == in_use() > 400 * 4096
-    assert database.empty_log()
+    assert database.begin_log_anew()
     assert database.log.used() == 0
     for step in range(400, 500):
         tracker.log_metrics({"x": float(step)})

@@ -35,18 +35,18 @@ def in_a_child(work: Callable[[], object]) -> int:
     return os.waitpid(pid, 0)[1]
 
 
-def test_amid_the_emptying_of_the_log(new_tracker: NewTracker, catalog_path: Path) -> None:
+def test_amid_the_copying_of_the_log(new_tracker: NewTracker, catalog_path: Path) -> None:
     """Promise 8: SQLite notes locks per process; those of a checkpoint in another thread must not be copied."""
     tracker = new_tracker()
     tracker.start_experiment()
     tracker.log_metrics({"loss": 1.0}, step=0)
     reader = sqlite3.connect(catalog_path, isolation_level=None)
     reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM experiment").fetchone()  # which the emptying waits for, with the lock held
+    reader.execute("SELECT count(*) FROM experiment").fetchone()  # which the copying waits for, with the lock held
     tracker.log_metrics({"loss": 0.9}, step=1)
     database = open_database(locate(catalog_path))
-    emptying = threading.Thread(target=database.empty_log)
-    emptying.start()
+    copying = threading.Thread(target=database.begin_log_anew)
+    copying.start()
     time.sleep(0.008)
 
     def record() -> None:
@@ -55,7 +55,7 @@ def test_amid_the_emptying_of_the_log(new_tracker: NewTracker, catalog_path: Pat
         assert tracker.metadata.journaled == tracker.metadata.replayed == 0
 
     assert in_a_child(record) == 0
-    emptying.join()
+    copying.join()
     reader.close()
     tracker.complete_experiment()
     assert ask(catalog_path, "SELECT count(*) FROM metrics") == [(5,)]
