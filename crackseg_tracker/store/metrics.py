@@ -42,6 +42,10 @@ class Points(NamedTuple):
         """Give the points so many steps later."""
         return self._replace(steps=[checked_step(step + by) for step in self.steps]) if by else self
 
+    def backwards(self) -> Points:
+        """Give the last point first."""
+        return Points(self.steps[::-1], self.values[::-1], self.offsets_ms[::-1])
+
     def merged(self, other: Points) -> Points:
         """Give the points of both, by step."""
         return Points(*zip(*sorted(itertools.chain(zip(*self, strict=True), zip(*other, strict=True))), strict=True))
@@ -165,13 +169,8 @@ def fold(connection: Connection, experiment: int, appended: Sequence[Sequence[An
         recent = _series_of(appended)
     else:
         recent = _read_recent(connection, experiment)
-    # Each series as one run, and backwards: that packs its pages (`POINTS_OF_A_PAGE`). One key sorts faster than two.
-    connection.execute(
-        "INSERT INTO metric_point (experiment, metric, step, value, offset_ms) SELECT experiment, metric, step, value, "
-        "offset_ms FROM metric_recent WHERE experiment = ? ORDER BY (metric << 40) - step",
-        (experiment,),
-    )
     for metric, points in sorted(recent.items()):
+        _insert(connection, experiment, metric, points.backwards())  # that packs the pages (`POINTS_OF_A_PAGE`)
         summary = summaries.read(connection, experiment, metric)
         summary = summary.followed_by(summaries.of_points(points.steps, points.values))
         summaries.write(connection, experiment, metric, summary)
