@@ -7,15 +7,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from crackseg_tracker import ExperimentTracker
+from command_line.calling import Maker
 
 pty = pytest.importorskip("pty", reason="needs a terminal")
-Maker = Callable[..., ExperimentTracker]
 
 #: How each is started without anybody's settings, and what takes the completion in.
 SHELLS = {
