@@ -22,7 +22,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from crackseg_tracker.errors import CatalogError
-from crackseg_tracker.store import buffer, lives
+from crackseg_tracker.store import buffer, lives, wakeups
 from crackseg_tracker.store.syncing import EXIT_SECONDS, exit_deadline
 
 logger = logging.getLogger("crackseg_tracker")
@@ -31,6 +31,7 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasa
 _WITHOUT_A_WORD = "the interpreter exited before an end was recorded"
 
 _takes_signals = False
+_is_dying = False
 _previous_hook: Any = None
 _finalizer_of = 0
 
@@ -60,6 +61,7 @@ def watch() -> None:
             if signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, _on_signal)
         _takes_signals = all(signal.getsignal(number) is _on_signal for number in _SIGNALS)
+        wakeups.watch(_is_missed)
     if _previous_hook is None:
         _previous_hook, sys.excepthook = sys.excepthook, _on_uncaught
     _watch_the_end_of_a_child()
@@ -91,7 +93,15 @@ def _end(status: str, message: str, deadline: float | None = None) -> None:
         attempts.wait_for_sync(deadline)
 
 
+def _is_missed(number: int) -> bool:
+    return number in _SIGNALS and signal.getsignal(number) is _on_signal and not _is_dying
+
+
 def _on_signal(number: int, _frame: FrameType | None) -> None:
+    global _is_dying
+    if _is_dying:
+        return
+    _is_dying = True
     try:
         _end("aborted", signal.Signals(number).name)
     finally:
@@ -114,8 +124,9 @@ def _at_exit() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _takes_signals
-    _takes_signals = False
+    global _is_dying, _takes_signals
+    _is_dying = _takes_signals = False
+    wakeups.forget()
     for number in _SIGNALS:
         if signal.getsignal(number) is _on_signal:
             signal.signal(number, signal.SIG_DFL)
