@@ -53,7 +53,7 @@ def watch(is_missed: Callable[[int], bool]) -> None:
             threads.begin(partial(_remind, _reading, is_missed), "signals")
         else:
             signal.set_wakeup_fd(former)  # an event loop's
-    except (OSError, RuntimeError):  # no descriptor left, or no thread at the interpreter's end
+    except (OSError, RuntimeError, ValueError):  # no descriptor left, or no thread or interpreter for it
         forget()
 
 
