@@ -250,7 +250,7 @@ def test_who_pins_the_log_is_named(
             for step in range(1, 400):
                 tracker.log_metrics({"x": float(step)})
             # Other tests' catalogs, which this process looks after too, are as long as that.
-            eventually(lambda: any(f"{catalog_path}-wal" in m and "emptied" in m for m in caplog.messages))
+            eventually(lambda: any(f"{catalog_path}-wal" in m and "begun anew" in m for m in caplog.messages))
             assert f"process {reader.pid}" in caplog.text
             assert not tracker.metadata.degraded
         finally:
