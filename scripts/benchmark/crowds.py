@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import random
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,31 +28,59 @@ def _meet_at(barrier: Any) -> None:
     _barrier = barrier
 
 
-def _one_of_many(side: str, path: Path, number: int) -> tuple[float, float, float]:
+def _one_of_many(side: str, path: Path, number: int, repetition: int) -> tuple[float, float, float]:
     """Log from one of several processes: when it began and ended, and its longest call."""
-    name = f"process-{number}-of-{PROCESSES}"
+    name, tracker = f"process-{number}-of-{PROCESSES}-{repetition}", None
     if side == "ours":
-        log = ExperimentTracker(path.parent / name, name, catalog=path).log_metrics
+        tracker = ExperimentTracker(path.parent / name, name, catalog=path)
+        log = tracker.log_metrics
     else:
         log = Raw(path, name).log
     block = [random_metrics(step) for step in range(CALLS_OF_EACH)]
     _barrier.wait(60)
     start = time.perf_counter()
     taken = timed_calls(log, block, 0)
-    return start, time.perf_counter(), max(taken)
+    end = time.perf_counter()
+    _barrier.wait(60)
+    if tracker is not None:
+        tracker.complete_experiment()
+    return start, end, max(taken)
 
 
-def _make(bench: Bench, side: str, path: Path) -> None:
+def _make(bench: Bench, side: str) -> Path:
     """Make the file, which all then open."""
+    path = bench.new_path()
     if side == "ours":
         bench.new_tracker(path).complete_experiment()
     else:
         Raw(path)
+    return path
 
 
 def processes(bench: Bench) -> Iterator[Row]:
-    """Eight processes, each with an experiment of its own, on one catalog."""
-    wanted = PROCESSES * CALLS_OF_EACH * len(NAMES)
+    """Eight processes, each with an experiment of its own, on one catalog: one that is in use, and a new one."""
+    calls = f"{PROCESSES} processes x {CALLS_OF_EACH} calls"
+    used = {side: _make(bench, side) for side in ("raw", "ours")}
+    others = [sqlite3.connect(path) for path in used.values()]  # so that no log is removed in between
+    for other in others:
+        other.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    walls, longest, lost = _together(bench, lambda side: used[side])
+    for other in others:
+        other.close()
+    yield Row(f"{calls}: wall", **walls, unit="s", bound=1.3)
+    yield Row(f"{calls}: longest", **longest, unit="s", bound=0.1, absolute=True)
+    yield Row(f"{calls}: lost", **lost, unit="", bound=0, absolute=True)
+    walls, _, _ = _together(bench, lambda side: _make(bench, side))
+    yield Row(f"{calls}, new catalog: wall", **walls, unit="s", bound=None)
+
+
+def _together(
+    bench: Bench, path_of: Callable[[str], Path]
+) -> tuple[dict[str, float], dict[str, float], dict[str, int]]:
+    """Have the processes log; give the medians of the wall time and of the longest call, and how many points are lost.
+
+    Of each side. Wall is from the first begin to the last end; the first repetition is not timed.
+    """
     walls: dict[str, list[float]] = {"raw": [], "ours": []}
     longest: dict[str, list[float]] = {"raw": [], "ours": []}
     lost = {"raw": 0, "ours": 0}
@@ -59,24 +88,23 @@ def processes(bench: Bench) -> Iterator[Row]:
     with context.Pool(PROCESSES, _meet_at, (context.Barrier(PROCESSES),)) as pool:
         for repetition in range(bench.size(7, 2) + 1):
             for side in ("raw", "ours") if repetition % 2 else ("ours", "raw"):
-                path = bench.new_path()
-                _make(bench, side, path)
-                tasks = [(side, path, number) for number in range(PROCESSES)]
-                found = pool.starmap(_one_of_many, tasks, chunksize=1)
+                path = path_of(side)
+                before = _points(side, path)
+                tasks = [(side, path, number, repetition) for number in range(PROCESSES)]
+                starts, ends, most = zip(*pool.starmap(_one_of_many, tasks, chunksize=1), strict=True)
+                lost[side] += PROCESSES * CALLS_OF_EACH * len(NAMES) - (_points(side, path) - before)
                 if repetition:
-                    starts, ends, most = zip(*found, strict=True)
                     walls[side].append(max(ends) - min(starts))
                     longest[side].append(max(most))
-                    table = "metrics" if side == "ours" else "point"
-                    with sqlite3.connect(path) as connection:
-                        (there,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
-                    lost[side] += wanted - there
-    work = f"{PROCESSES} processes x {CALLS_OF_EACH} calls"
-    sides = {side: median(one) for side, one in walls.items()}
-    yield Row(f"{work}: wall", **sides, unit="s", bound=1.3)
-    sides = {side: median(one) for side, one in longest.items()}
-    yield Row(f"{work}: longest", **sides, unit="s", bound=0.1, absolute=True)
-    yield Row(f"{work}: lost", **lost, unit="", bound=0, absolute=True)
+    medians = [{side: median(one) for side, one in taken.items()} for taken in (walls, longest)]
+    return medians[0], medians[1], lost
+
+
+def _points(side: str, path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        table = "metrics" if side == "ours" else "point"
+        (there,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return there
 
 
 def _one_of_the_crowd(side: str, path: Path, number: int, seconds: float) -> tuple[float, int, int]:
@@ -124,18 +152,14 @@ def crowd(bench: Bench) -> Iterator[Row]:
     context = multiprocessing.get_context("spawn")
     with context.Pool(CROWD, _meet_at, (context.Barrier(CROWD),)) as pool:
         for side in ("raw", "ours"):
-            path = bench.new_path()
-            _make(bench, side, path)
+            path = _make(bench, side)
             tasks = [(side, path, number, bench.size(6, 2)) for number in range(CROWD)]
             most, calls, waited = zip(*pool.starmap(_one_of_the_crowd, tasks, chunksize=1), strict=True)
             longest[side] = max(most)
             journaled += sum(waited)
             if side == "ours":
                 _let_replay(path)
-            with sqlite3.connect(path) as connection:
-                table = "metrics" if side == "ours" else "point"
-                (there,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
-            lost[side] = sum(calls) * len(NAMES) - there
+            lost[side] = sum(calls) * len(NAMES) - _points(side, path)
     work = f"{CROWD} processes, {PAUSE_SECONDS * 1000:.0f} ms between calls"
     yield Row(f"{work}: longest", **longest, unit="s", bound=0.3, absolute=True)
     yield Row(f"{work}: journaled", raw=None, ours=journaled, unit="", bound=0, absolute=True)
