@@ -192,7 +192,7 @@ class StatusChange(Change):
     username: str = ""
 
     def apply(self, connection: Connection, target: Target) -> None:
-        """Write the change; the status that is there already only takes the message."""
+        """Write the change; the status that is there already takes the message, and what came after it is sealed."""
         self._end_attempt(connection, target)
         if self._write(connection, target):
             self._note(connection, target)
@@ -360,11 +360,11 @@ def write_attempt(
 ) -> int:
     """Write down an attempt with the config and the environment that its experiment has."""
     metrics.fold_leftovers(connection)
-    inserted = connection.execute(
+    return connection.execute(
         "INSERT INTO attempt (experiment, number, started_at, hostname, boot_id, pid_namespace, pid, process_started, "
         "username, command_line, config_changes, lock_name, rank, config, environment) SELECT id, "
         "(SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE experiment = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
-        "?10, ?11, ?12, config, environment FROM experiment WHERE id = ?1",
+        "?10, ?11, ?12, config, environment FROM experiment WHERE id = ?1 RETURNING id",
         (
             experiment,
             at,
@@ -379,8 +379,7 @@ def write_attempt(
             lock_name,
             rank,
         ),
-    )
-    return _number_of(inserted)
+    ).fetchone()[0]
 
 
 def _revise_config(

@@ -32,6 +32,8 @@ _WITHOUT_A_WORD = "the interpreter exited before an end was recorded"
 
 _takes_signals = False
 _is_dying = False
+#: What a thread that forks let through before.
+_masks: dict[int, set[Any]] = {}
 _previous_hook: Any = None
 _finalizer_of = 0
 
@@ -107,6 +109,7 @@ def _on_signal(number: int, _frame: FrameType | None) -> None:
     finally:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+        _is_dying = False  # the first process of a container does not die of it
 
 
 def _on_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -123,16 +126,29 @@ def _at_exit() -> None:
     _end(status, message, exit_deadline())
 
 
+def _before_fork() -> None:
+    # A signal to the child that came before our handler is gone there would be noted, and forgotten with the fork.
+    if hasattr(signal, "pthread_sigmask"):
+        _masks[threading.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+def _after_fork() -> None:
+    mask = _masks.pop(threading.get_ident(), None)
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _after_fork_in_child() -> None:
     global _is_dying, _takes_signals
     _is_dying = _takes_signals = False
-    wakeups.forget()
     for number in _SIGNALS:
         if signal.getsignal(number) is _on_signal:
             signal.signal(number, signal.SIG_DFL)
+    wakeups.forget()
+    _after_fork()
 
 
 # Registered after those of the store that close connections, and so called before them.
 atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

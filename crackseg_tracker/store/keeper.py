@@ -108,8 +108,8 @@ class Keeper:
     def sync_soon(self, database: Database) -> None:
         """Sync what was committed off the calling thread: the next checkpoint then finds little left to wait for.
 
-        Of many writers none makes one (`Database.contended`), and a sync holds up the others: it comes in its time,
-        unless the log is long by then.
+        Where many write, checkpoints are left to this thread (`Database.contended`), and a sync holds up the others: it
+        comes in its time, unless the log is long by then.
         """
         charge = self._charges.get(database)
         if charge and not (database.contended and database.log.used() <= charge.longest_log):

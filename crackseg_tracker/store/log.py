@@ -34,7 +34,7 @@ class Log:
         #: The file that was seen last, by device and inode.
         self._seen: tuple[int, int] | None = None
         #: What marks the frames that are all in the database: the next write gives the log other salts.
-        self._copied = b""
+        self._copied_salts = b""
         self.forget_threads()
 
     def forget_threads(self) -> None:
@@ -70,7 +70,7 @@ class Log:
             with open(self.path, "rb", buffering=0) as file:
                 header = file.read(_HEADER_BYTES)
                 salts = header[_SALTS]
-                if len(header) < _HEADER_BYTES or salts == self._copied:
+                if len(header) < _HEADER_BYTES or salts == self._copied_salts:
                     return 0
                 frame_bytes = _FRAME_HEADER_BYTES + int.from_bytes(header[8:12])
                 frames = range((os.fstat(file.fileno()).st_size - _HEADER_BYTES) // frame_bytes)
@@ -100,7 +100,7 @@ class Log:
         before = self._salts()
         is_read, _, _ = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
         if not is_read:
-            self._copied = before
+            self._copied_salts = before
         return not is_read
 
     def _salts(self) -> bytes:

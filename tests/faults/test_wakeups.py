@@ -35,8 +35,11 @@ def test_a_signal_that_the_main_thread_slept_through_ends_it_all_the_same(tmp_pa
         catalog_path,
         """
 tracker = start()
+signal.signal(signal.SIGUSR1, lambda *_: None)  # Slurm warns with it
 def take_the_signal():
     time.sleep(0.2)
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+    time.sleep(0.005)
     signal.pthread_kill(threading.get_ident(), signal.SIGTERM)  # noted here; the wait of the main thread goes on
     time.sleep(50)
 threading.Thread(target=take_the_signal, daemon=True).start()
@@ -48,6 +51,55 @@ lock.acquire(timeout=50)
     assert done.returncode == -signal.SIGTERM, done.stderr
     assert time.monotonic() - begin < PATIENCE
     assert ask(catalog_path, "SELECT status, error_message FROM experiments") == [("aborted", "SIGTERM")]
+
+
+def test_a_child_that_is_ended_as_it_begins_ends_alone(tmp_path: Path, catalog_path: Path) -> None:
+    """Promise 1: it dies of the signal at once, as without us, and the training goes on."""
+    done = run(
+        tmp_path,
+        catalog_path,
+        """
+import multiprocessing
+tracker = start()
+codes = set()
+for _ in range(30):
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(50,))
+    child.start()
+    child.terminate()
+    child.join()
+    codes.add(child.exitcode)
+time.sleep(0.5)
+tracker.complete_experiment()
+print(codes)
+""",
+    )
+    assert (done.returncode, done.stdout) == (0, f"{{{-signal.SIGTERM}}}\n"), done.stderr
+    assert ask(catalog_path, "SELECT status FROM experiments") == [("completed",)]
+
+
+def test_a_training_that_closes_all_descriptors(tmp_path: Path, catalog_path: Path) -> None:
+    """Promise 1: its own files get their numbers; no signal is written into them, and nothing of them is read."""
+    done = run(
+        tmp_path,
+        catalog_path,
+        """
+start().complete_experiment()
+signal.signal(signal.SIGUSR1, lambda *_: None)
+os.closerange(3, 2000)
+opened = [os.open(sys.argv[1] + ".txt", os.O_RDWR | os.O_CREAT) for _ in range(40)]
+os.write(opened[0], b"not ours to read")
+os.kill(os.getpid(), signal.SIGUSR1)
+time.sleep(0.2)
+if os.fork() == 0:
+    print(signal.getsignal(signal.SIGTERM).name, flush=True)
+    os._exit(0)
+os.wait()
+print([os.lseek(one, 0, os.SEEK_CUR) for one in opened] == [16] + [0] * 39, os.path.getsize(sys.argv[1] + ".txt"))
+sys.stdout.flush()
+os._exit(0)
+""",
+    )
+    assert done.stdout == "SIG_DFL\nTrue 16\n", done.stderr
 
 
 def test_two_signals_at_once_are_one_end(tmp_path: Path, catalog_path: Path) -> None:
