@@ -63,7 +63,8 @@ def watch() -> None:
             if signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, _on_signal)
         _takes_signals = all(signal.getsignal(number) is _on_signal for number in _SIGNALS)
-        wakeups.watch(_is_missed)
+        if any(signal.getsignal(number) is _on_signal for number in _SIGNALS):
+            wakeups.watch(_is_missed)
     if _previous_hook is None:
         _previous_hook, sys.excepthook = sys.excepthook, _on_uncaught
     _watch_the_end_of_a_child()

@@ -98,8 +98,7 @@ class Replay:
         batch = self.source.batch(self.position)
         lost = self.source.dropped  # by a memory that was full
         self._unnoted = lost - self.noted
-        own = self._series is not None
-        with self._forgetting(), database.transaction(wait=wait) as connection, _checked(connection, unless=own):
+        with self._forgetting(), database.transaction(wait=wait) as connection, self._checking(connection):
             experiment = find_or_create(connection, self.source.header)
             applied, dropped = self._apply(connection, experiment, batch.records)
         self.experiment = experiment
@@ -153,6 +152,10 @@ class Replay:
 
     def _forgetting(self) -> AbstractContextManager[None]:
         return self._series.forgetting() if self._series else nullcontext()
+
+    def _checking(self, connection: Connection) -> AbstractContextManager[None]:
+        """Check what another process's file says, which may be anything."""
+        return nullcontext() if self._series else _checked(connection)
 
     def _apply_calls(self, connection: Connection, experiment: int, entries: Sequence[Entry]) -> None:
         calls = [call for e in entries for one in e.changes if isinstance(one, MetricCalls) for call in one.calls]
@@ -211,11 +214,8 @@ def _is_call(record: Record) -> bool:
 
 
 @contextmanager
-def _checked(connection: Connection, *, unless: bool) -> Generator[None]:
-    """Have the schema's checks in force, which our own calls do without: another process's file may say anything."""
-    if unless:
-        yield
-        return
+def _checked(connection: Connection) -> Generator[None]:
+    """Have the schema's checks in force, which our own calls do without."""
     connection.execute("PRAGMA ignore_check_constraints = OFF")
     try:
         yield

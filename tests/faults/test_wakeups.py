@@ -162,3 +162,18 @@ os.wait()
 """,
     )
     assert done.stdout == "True -1 False\n", done.stderr
+
+
+def test_handlers_of_the_user_need_nothing_of_this(tmp_path: Path, catalog_path: Path) -> None:
+    """Promise 1: where no signal is ours, no thread waits for one, and nobody is told."""
+    done = run(
+        tmp_path,
+        catalog_path,
+        """
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda *_: None)
+start().complete_experiment()
+print(signal.set_wakeup_fd(-1), any("signals" in thread.name for thread in threading.enumerate()))
+""",
+    )
+    assert done.stdout == "-1 False\n", done.stderr
