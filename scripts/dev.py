@@ -50,7 +50,7 @@ def main(command: str = "", *arguments: str) -> int:
         # Most of a fault test is waiting for processes and disks: three at once take a third of the time.
         return run("-m", "pytest", *(arguments or ["-q", "-n", "3"]))
     if command == "bench":
-        return run(ROOT / "scripts" / "benchmark", *arguments)
+        return run(ROOT / "scripts" / "benchmark.py", *arguments)
     return run(ROOT / "scripts" / "demo", *arguments, cwd=None)  # its paths are the caller's
 
 

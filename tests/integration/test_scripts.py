@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -25,6 +26,7 @@ def run(script: str, *arguments: object, status: int = 0) -> str:
 @pytest.mark.parametrize(
     "script",
     [
+        "benchmark.py",
         "compare_experiments.py",
         "fill_catalog.py",
         "find_artifacts.py",
@@ -156,3 +158,20 @@ def test_the_readme_shows_what_they_print(tmp_path: Path, monkeypatch: pytest.Mo
         if command.startswith("fill_catalog"):  # says how long it took
             lines, printed = [line[:5] for line in lines], [line[:5] for line in printed]
         assert printed == lines, command
+
+
+def test_the_benchmark_writes_its_table(tmp_path: Path) -> None:
+    """What the figures are is nobody's to test on a shared machine; that both sides are measured, and written, is."""
+    shown = run(
+        "benchmark.py",
+        *("--quick", "--only", "bulk", "experiments", "processes"),
+        *("--json", tmp_path / "figures.json", "--markdown", tmp_path / "table.md"),
+    )
+    assert "beyond the bound:" in shown
+    figures = {row["work"]: row for row in json.loads((tmp_path / "figures.json").read_text())["rows"]}
+    assert figures["100,000 points in bulk"]["ratio"] > 0
+    assert figures["new experiment + end"]["ours"] > 0
+    lost = figures["8 processes x 500 calls: lost"]
+    assert (lost["raw"], lost["ours"]) == (0, 0)
+    table = (tmp_path / "table.md").read_text()
+    assert all(f"| {work} |" in table for work in figures)

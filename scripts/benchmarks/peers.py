@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from statistics import median
 
-from harness import CALLS, Bench, Raw, Row, python, random_metrics, timed_calls
+from benchmarks.harness import CALLS, Bench, Raw, Row, python, random_metrics, timed_calls
 
 #: The loop around a peer's begin and its call is the same for all.
 PEER = """

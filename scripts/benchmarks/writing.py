@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from statistics import fmean, median, quantiles
 from unittest import mock
 
-from harness import CALLS, Bench, Metrics, Raw, Row, random_metrics, timed_calls
+from benchmarks.harness import CALLS, Bench, Metrics, Raw, Row, random_metrics, timed_calls
 
 BLOCK = 50  # calls of one side before the other has its turn
 #: Name, how it is computed from the calls of one repetition, and the bound.

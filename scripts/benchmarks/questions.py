@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-from harness import Bench, Row, silent
+from benchmarks.harness import Bench, Row, silent
+from fill_catalog import Size, fill
 
 from crackseg_tracker import Catalog, metric
-
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # where it lies: other scripts and tests use it, too
-from fill_catalog import Size, fill
 
 EXPERIMENT = """
 SELECT e.id, e.experiment_id, e.experiment_name, e.project, e."group", e.status, e.description, e.current_epoch,

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from harness import NAMES, Bench, Raw, Row, random_metrics, timed_calls
+from benchmarks.harness import NAMES, Bench, Raw, Row, random_metrics, timed_calls
 
 from crackseg_tracker import Catalog, ExperimentTracker
 

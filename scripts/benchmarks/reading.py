@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import Bench, Raw, Row, random_metrics, silent
+from benchmarks.harness import Bench, Raw, Row, random_metrics, silent
 
 from crackseg_tracker import Catalog
 

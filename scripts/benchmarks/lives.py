@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
-from harness import CALLS, Bench, Row, python, silent
+from benchmarks.harness import CALLS, Bench, Row, python, silent
 
 IMPORT = """
 from time import perf_counter

@@ -1,9 +1,9 @@
 """Measure crackseg_tracker against raw `sqlite3` doing the same work in the same run.
 
-    python scripts/benchmark                         the whole table, on stdout as Markdown
-    python scripts/benchmark --quick                 fewer repetitions, smaller catalogs
-    python scripts/benchmark --only calls bulk       some of it (the names are in --help)
-    python scripts/benchmark --peer-python mlflow=/venvs/mlflow/bin/python
+    python scripts/benchmark.py                         the whole table, on stdout as Markdown
+    python scripts/benchmark.py --quick                 fewer repetitions, smaller catalogs
+    python scripts/benchmark.py --only calls bulk       some of it (the names are in --help)
+    python scripts/benchmark.py --peer-python mlflow=/venvs/mlflow/bin/python
 
 "Raw" is a table with a row per point, (experiment TEXT, name TEXT, step INTEGER, value REAL, time REAL), in WAL mode
 with synchronous=NORMAL, one explicit transaction per call, and no summaries. Ours and raw take turns in blocks, so
@@ -25,14 +25,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import crowds
-import lives
-import questions
-import reading
-import writing
-from harness import Bench, Row
-from peers import PEERS, peer
-from table import markdown
+from benchmarks import crowds, lives, questions, reading, writing
+from benchmarks.harness import Bench, Row
+from benchmarks.peers import PEERS, peer
+from benchmarks.table import markdown
 
 BENCHMARKS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     one.__name__: one
@@ -61,7 +57,7 @@ def machine() -> dict[str, Any]:
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, smaller catalogs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table, not on stdout")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness import Row
+from benchmarks.harness import Row
 
 
 def shown(value: float | None, unit: str) -> str:
