@@ -81,12 +81,19 @@ class SeriesWriter:
         self._fold_after = FOLD_AFTER
         self._patience = 1
         self._looked_at = 0
-        database.on_fork(self._forget)
+        #: Whether a call is under way: a signal's handler that comes amid it may call, too.
+        self._is_amid = False
+        database.on_fork(self._after_fork)
 
     def _forget(self) -> None:
         """Know nothing: the next call of each series goes the long way."""
         self._open = {}
         self._appended = []
+
+    def _after_fork(self) -> None:
+        """In a forked child: another thread of the parent may have been amid a call."""
+        self._forget()
+        self._is_amid = False
 
     def offset_ms(self, moment: float | None = None) -> int:
         """Milliseconds from the creation of the experiment to a moment (Unix time) or to now."""
@@ -100,17 +107,21 @@ class SeriesWriter:
         with database.lock:
             if database.fault is not None:
                 raise database.fault
+            if self._is_amid or database.connection.in_transaction:
+                raise database.amid_another_call()
+            self._is_amid = True
             try:
-                appended = self._append(values, step, offset_ms)
+                if not self._append(values, step, offset_ms):
+                    self._log_the_long_way(values, step, offset_ms)
+                if self._unfolded >= self._fold_after * self._patience:
+                    self._fold_later_if_busy()
             except CatalogBusyError:
                 raise  # nothing was written, and what is known stays true
             except BaseException:
                 self._forget()  # Ctrl-C may come between a commit and the note of its step
                 raise
-            if not appended:
-                self._log_the_long_way(values, step, offset_ms)
-            if self._unfolded >= self._fold_after * self._patience:
-                self._fold_later_if_busy()
+            finally:
+                self._is_amid = False
 
     def _append(self, values: Mapping[str, Any], step: int | None, offset_ms: int) -> bool:
         """Take the short way, if it is open to all the metrics of the call: one statement, in autocommit.
@@ -218,6 +229,8 @@ class SeriesWriter:
         database = self._database
         with database.lock:
             database.raise_fault()
+            if self._is_amid:
+                raise database.amid_another_call()
             with self._transaction() as connection:
                 for call in calls:
                     try:
@@ -245,6 +258,8 @@ class SeriesWriter:
         database = self._database
         with database.lock:
             database.raise_fault()
+            if self._is_amid:
+                raise database.amid_another_call()
             with self._transaction() as connection:
                 self._adopt(connection)
                 start = metrics.next_step(connection, self.experiment, series) if following else 0

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from crackseg_tracker.errors import CatalogBusyError
 from crackseg_tracker.sidecar import Sidecar
-from crackseg_tracker.store import journal
+from crackseg_tracker.store import journal, threads
 from crackseg_tracker.store.appending import writer_of
 from crackseg_tracker.store.attempts import Attempt
 from crackseg_tracker.store.changes import Change
@@ -138,7 +138,7 @@ class Backlog:
         Calls that come faster than they are replayed would keep a crowd of writers journaling for ever: of 64 that
         began at once and logged every 5 ms, which the catalog can take, none came back to it.
         """
-        if not isinstance(self.error, CatalogBusyError) or self.is_degraded:
+        if not isinstance(self.error, CatalogBusyError) or self.is_degraded or self.is_held_here():
             return
         # Not an Event, whose lock a signal's handler would wait for when it comes amid ours, and journals too.
         closed = threading.Lock()
@@ -178,6 +178,10 @@ class Backlog:
             logger.warning("%s; what is recorded meanwhile is journaled, and nothing is lost", self.error)
 
     # What is known of it
+
+    def is_held_here(self) -> bool:
+        """Tell whether this thread is amid a call that holds what a write needs."""
+        return threads.holds(self.database.lock) or threads.holds(self._lock)
 
     @property
     def is_degraded(self) -> bool:

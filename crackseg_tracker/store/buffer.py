@@ -5,11 +5,13 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import queue
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -17,10 +19,10 @@ from crackseg_tracker.store import threads
 from crackseg_tracker.store.database import Database, living
 from crackseg_tracker.store.metric_changes import Call
 from crackseg_tracker.store.recording import Recorder
-from crackseg_tracker.store.syncing import exit_deadline
+from crackseg_tracker.store.syncing import Syncing, exit_deadline
 from crackseg_tracker.values import checked_name, number
 
-PERIOD_SECONDS = 0.025
+PERIOD_SECONDS, RETRY_SECONDS = 0.025, 1.0
 LONGEST_QUEUE = 100_000
 
 logger = logging.getLogger("crackseg_tracker")
@@ -37,8 +39,9 @@ class MetricBuffer:
         #: Calls, each with its moment (Unix time).
         self._queue: deque[tuple[dict[str, float], int | None, float]] = deque()
         self._names: set[str] = set()
-        self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        #: What wakes the thread up: None for calls that can wait, else a flush that is waited for.
+        self._requests: queue.SimpleQueue[Syncing | None] = queue.SimpleQueue()
         self._idle = True
         self._flushing = threading.Lock()
         _buffers[id(self)] = self
@@ -66,13 +69,39 @@ class MetricBuffer:
 
     def _rouse(self) -> None:
         self._idle = False
-        if self._thread is None:
-            _flush_when_a_child_ends()
-            self._thread = threads.begin(self._run, "buffer")
-        self._wake.set()
+        self._ask(None)
 
-    def flush(self, wait: float = -1) -> None:
-        """Record all that was queued before, in one transaction.
+    def _ask(self, request: Syncing | None) -> None:
+        try:
+            if self._thread is None:
+                _flush_when_a_child_ends()
+                self._thread = threads.begin(self._run, "buffer")
+        except RuntimeError:  # at the interpreter's end no thread begins any more
+            (request or Syncing(self.flush_here)).run()
+        else:
+            self._requests.put(request)
+
+    def flush(self, deadline: float | None = None) -> None:
+        """Have all recorded that was queued before.
+
+        The thread does it: Ctrl-C comes to the main thread only, and amid a commit of its own it could not tell whether
+        the calls are in the catalog, and would record them again, at the next steps.
+
+        Args:
+            deadline: Wait for it until this moment of the monotonic clock.
+        """
+        if not self._queue:
+            return
+        if self._recorder.backlog.is_held_here():
+            # A signal's handler that came amid a call: the thread would wait for that call, and we for the thread.
+            self.flush_here(0)
+            return
+        request = Syncing(self.flush_here)
+        self._ask(request)
+        request.wait(deadline)
+
+    def flush_here(self, wait: float = -1) -> None:
+        """Record all that was queued before, in one transaction, in this thread.
 
         Args:
             wait: For so many seconds, when somebody else is at it; negative waits for the end.
@@ -80,14 +109,14 @@ class MetricBuffer:
         if not self._flushing.acquire(timeout=wait):
             return
         try:
-            queue = self._queue
-            if not queue:
+            calls = self._queue
+            if not calls:
                 return
             offset_ms = self._recorder.series.offset_ms
-            batch: list[Call] = [(*queue[i][:2], offset_ms(queue[i][2])) for i in range(len(queue))]
+            batch: list[Call] = [(*calls[i][:2], offset_ms(calls[i][2])) for i in range(len(calls))]
             self._recorder.log_calls(batch)
             for _ in batch:
-                queue.popleft()
+                calls.popleft()
         finally:
             self._flushing.release()
 
@@ -98,7 +127,7 @@ class MetricBuffer:
             return
         lock.release()  # which the thread needs that is flushing, if one is
         try:
-            self.flush(max(0.0, deadline - time.monotonic()))
+            self.flush(deadline)
         except Exception:
             logger.warning("metrics could not be committed", exc_info=True)
 
@@ -106,26 +135,31 @@ class MetricBuffer:
         """Leave the queue to the parent, which flushed it before the fork or still has it."""
         self._queue.clear()
         self._thread = None
+        self._requests = queue.SimpleQueue()
         self._idle = True
-        self._wake = threading.Event()
         self._flushing = threading.Lock()
 
     def _run(self) -> None:
+        pause = PERIOD_SECONDS
         while True:
-            self._wake.wait()
-            self._wake.clear()
-            while self._queue:
-                time.sleep(PERIOD_SECONDS)
-                try:
-                    self.flush()
-                except Exception:
-                    # The queue still has the batch: the next round, `save` or the exit tries again.
-                    logger.warning("metrics could not be committed; trying again", exc_info=True)
-                    time.sleep(1)
-            self._idle = True
-            if self._queue:
-                self._idle = False
-                self._wake.set()
+            request = self._requests.get()
+            if request is None:
+                with suppress(queue.Empty):
+                    request = self._requests.get(timeout=pause)
+            self._idle = True  # what is queued from here on asks again
+            if request is not None:
+                request.run()
+            pause = PERIOD_SECONDS if self._is_flushed() else RETRY_SECONDS
+
+    def _is_flushed(self) -> bool:
+        """Flush; what could not be is tried again later."""
+        try:
+            self.flush_here()
+        except Exception:
+            logger.warning("metrics could not be committed; trying again", exc_info=True)
+            self._rouse()
+            return False
+        return True
 
 
 def _flush_when_a_child_ends() -> None:
@@ -136,11 +170,24 @@ def _flush_when_a_child_ends() -> None:
         util.Finalize(None, flush_all, exitpriority=100)
 
 
-def flush_all(wait: float = -1) -> None:
-    """Flush every buffer of the process (at exit, before a fork, and in a signal's handler, which may not wait)."""
+def flush_all() -> None:
+    """Flush every buffer of the process (before a fork, and where it leaves without `atexit`)."""
+    _of_each(MetricBuffer.flush)
+
+
+def flush_all_here(wait: float) -> None:
+    """Flush every buffer in this thread: a signal's handler may hold what another thread would wait for.
+
+    Args:
+        wait: For so many seconds, when another thread is at it.
+    """
+    _of_each(lambda buffer: buffer.flush_here(wait))
+
+
+def _of_each(flush: Callable[[MetricBuffer], None]) -> None:
     for buffer in living(_buffers):
         try:
-            buffer.flush(wait)
+            flush(buffer)
         except Exception:
             logger.warning("metrics could not be committed", exc_info=True)
 

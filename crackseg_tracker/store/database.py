@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from crackseg_tracker.errors import CatalogError, CatalogWriteError
+from crackseg_tracker.errors import CatalogBusyError, CatalogError, CatalogWriteError
 from crackseg_tracker.settings import Location
 from crackseg_tracker.store import creation, filesystems, syncing, upgrading
 from crackseg_tracker.store.failures import is_busy, translated
@@ -182,6 +182,8 @@ class Database:
         """
         with self.lock, translated(self.path):
             connection = self.connection
+            if connection.in_transaction:
+                raise self.amid_another_call()
             self.check_in_place()
             try:
                 self.retrying(lambda: connection.execute("BEGIN IMMEDIATE"), wait, in_turn=True)
@@ -193,6 +195,13 @@ class Database:
             except BaseException:
                 self._roll_back(connection)
                 raise
+
+    def amid_another_call(self) -> CatalogBusyError:
+        """Say that a signal's handler came amid a call of its own thread, which holds what it asks for.
+
+        To write within that call's transaction would not be durable on return, and lost when that is rolled back.
+        """
+        return CatalogBusyError(f"{self.path}: called from a signal's handler amid another call of its thread")
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:

@@ -86,7 +86,7 @@ def _end(status: str, message: str, deadline: float | None = None) -> None:
     for attempts in lives.everywhere():
         try:
             attempts.abandon_call(deadline)
-            buffer.flush_all(EXIT_SECONDS / 8)
+            buffer.flush_all_here(EXIT_SECONDS / 8)
             attempts.end_all(status, message, deadline)
             ended.append(attempts)
         except Exception as error:

@@ -145,11 +145,14 @@ class JournalFile:
         Raises:
             OSError: Nothing of it counts then.
         """
-        if not self.is_whole:
-            raise OSError(errno.EIO, "the line before it may be broken")
-        self._sequence += 1  # before it is written: after a Ctrl-C in between, a number is missing and none given twice
-        line = framed(self._sequence, content)
-        self.is_whole = False
+        sequence, line = 0, b""
+        while sequence != self._sequence + 1:  # a signal's handler that came amid this has appended
+            if not self.is_whole:
+                raise OSError(errno.EIO, "the line before it may be broken")
+            sequence = self._sequence + 1
+            line = framed(sequence, content)
+        # Before it is written: after a Ctrl-C in between, a number is missing and none given twice.
+        self._sequence, self.is_whole = sequence, False
         written = os.write(self._descriptor, line)
         if written != len(line):
             # A disk that fills up takes a part. What cannot be cut off again is passed over by its checksum.
@@ -220,8 +223,11 @@ class JournalMemory:
 
     def append(self, content: Any) -> None:
         """Keep a record, and drop the oldest when there are too many."""
-        self._sequence += 1
-        line = framed(self._sequence, content)
+        sequence, line = 0, b""
+        while sequence != self._sequence + 1:  # a signal's handler that came amid this has appended
+            sequence = self._sequence + 1
+            line = framed(sequence, content)
+        self._sequence = sequence
         self._lines.append(line)
         self._bytes += len(line)
         while self._bytes > MEMORY_BYTES:

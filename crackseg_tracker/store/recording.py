@@ -304,7 +304,9 @@ class Recorder:
     def _known_attempt(self) -> Attempt:
         if self.attempt is None:
             self._have_it_kept()  # a forked child has no keeper yet
-            self.begin(Attempt(self._begin()))
+            attempt = Attempt(self._begin())
+            if self.attempt is None:  # else a signal's handler that came amid this has begun one
+                self.begin(attempt)
         return cast(Attempt, self.attempt)
 
     def begin(self, attempt: Attempt) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from typing import Any
 
 
 def begin(work: Callable[[], object], name: str) -> threading.Thread:
@@ -26,3 +27,9 @@ def _without_signals(work: Callable[[], object]) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     work()
+
+
+def holds(lock: threading.RLock) -> bool:
+    """Tell whether this thread holds a lock: where it does, a signal's handler came amid that."""
+    owned: Any = lock
+    return owned._is_owned()  # what threading.Condition asks, too
