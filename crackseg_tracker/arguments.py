@@ -10,23 +10,47 @@ from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, MetricE
 from crackseg_tracker.store import appending, metrics
 
 
-def checked_mapping(value: object, what: str) -> Mapping[Any, Any]:
-    """Give a mapping back, or raise `InvalidTypeError`.
+def checked_mapping(value: object, what: str) -> dict[Any, Any]:
+    """Give a mapping as a dictionary, or raise `InvalidTypeError`; `InvalidValueError` where it cannot be read.
 
     Example:
         >>> checked_mapping({"iou": 0.7}, "metrics")
         {'iou': 0.7}
     """
-    if type(value) is not dict and not isinstance(value, Mapping):  # the first is ten times as fast
-        raise InvalidTypeError(f"{what} {value!r:.100} is a {type(value).__name__}; give a mapping of names to numbers")
-    return cast("Mapping[Any, Any]", value)
+    if type(value) is dict:
+        return cast("dict[Any, Any]", value)
+    if not isinstance(value, Mapping):
+        raise InvalidTypeError(
+            f"{what} {values.shown(value)} is a {type(value).__name__}; give a mapping of names to numbers"
+        )
+    try:
+        return dict(cast("Mapping[Any, Any]", value))
+    except Exception as error:  # of a config, a value may be missing, or refer to one that is not there
+        reason = str(error).partition("\n")[0]
+        raise InvalidValueError(f"{what} cannot be read ({reason}); give a mapping of names to numbers") from error
+
+
+def numbers_of(results: object, what: str) -> dict[str, float]:
+    """Check names and numbers, and say of what they are where that is not enough to find the wrong one.
+
+    Example:
+        >>> numbers_of({"iou": 1}, "results of sample 'image_017'")
+        {'iou': 1.0}
+    """
+    try:
+        return {
+            values.checked_name(name): values.number(name, value)
+            for name, value in checked_mapping(results, what).items()
+        }
+    except MetricError as error:
+        raise MetricError(f"{what}: {error}") from error
 
 
 def check_word(value: object, what: str, known: Sequence[str]) -> None:
     """Raise `InvalidValueError` unless it is one of the known words."""
     if value not in known:
         *others, last = (f'"{word}"' for word in known)
-        raise InvalidValueError(f"{what} {value!r} is unknown; give {', '.join(others)} or {last}")
+        raise InvalidValueError(f"{what} {values.shown(value)} is unknown; give {', '.join(others)} or {last}")
 
 
 def checked_tags(tags: Iterable[str]) -> list[str]:
@@ -37,11 +61,11 @@ def checked_tags(tags: Iterable[str]) -> list[str]:
         ['best', 'paper']
     """
     if isinstance(tags, (str, bytes)):
-        raise InvalidTypeError(f"tags {tags!r} is a single {type(tags).__name__}; give a list of tags")
+        raise InvalidTypeError(f"tags {values.shown(tags)} is a single {type(tags).__name__}; give a list of tags")
     try:
         given = list(tags)
     except TypeError as error:
-        raise InvalidTypeError(f"tags {tags!r} is a {type(tags).__name__}; give a list of str") from error
+        raise InvalidTypeError(f"tags {values.shown(tags)} is a {type(tags).__name__}; give a list of str") from error
     return list(dict.fromkeys(values.checked_text(tag, "tag") for tag in given))
 
 
@@ -60,9 +84,8 @@ def points_of(series: appending.SeriesWriter, name: str, steps: Any, numbers: An
         points = points._replace(offsets_ms=[series.offset_ms()] * len(points.steps))
     counts = [len(column) for column in points]
     if len(set(counts)) > 1:
-        raise MetricError(
-            f"metric {name!r}: {counts[0]} steps, {counts[1]} values and {counts[2]} times; give as many of each"
-        )
+        given = f"{counts[0]} steps and {counts[1]} values" + ("" if times is None else f" and {counts[2]} times")
+        raise MetricError(f"metric {values.shown(name)}: {given}; give as many of each")
     return points
 
 

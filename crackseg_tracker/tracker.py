@@ -335,13 +335,9 @@ class ExperimentTracker:
         if step is not None:
             step = values.checked_step(step)
         rows = [
-            (
-                values.checked_text(sample, "sample"),
-                values.checked_name(name),
-                values.number(name, value),
-            )
+            (values.checked_text(sample, "sample"), values.checked_name(name), number)
             for sample, results in arguments.checked_mapping(samples, "samples").items()
-            for name, value in arguments.checked_mapping(results, f"results of sample {sample!r}").items()
+            for name, number in arguments.numbers_of(results, f"results of sample {values.shown(sample)}").items()
         ]
         self._recorder.write(metric_changes.SamplesChange(split=split, rows=rows, step=step))
 

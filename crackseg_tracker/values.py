@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import re
 import reprlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -13,7 +15,8 @@ from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, MetricE
 
 MAX_STEP = 2**63 - 1
 
-#: A metric whose name has one of these words is better when lower; every other is better when higher.
+#: A metric whose name has one of these words is better when lower; every other is better when higher. A number behind
+#: the word ("loss2") and what stands before it without a break ("valloss", of the first two) make no difference.
 LOWER_IS_BETTER = frozenset(
     [
         "loss",
@@ -25,10 +28,16 @@ LOWER_IS_BETTER = frozenset(
         "mse",
         "rmse",
         "mape",
+        "smape",
         "msle",
+        "rmsle",
+        "huber",
         "nll",
         "bce",
         "ce",
+        "entropy",
+        "crossentropy",
+        "xent",
         "perplexity",
         "ppl",
         "wer",
@@ -51,6 +60,8 @@ LOWER_IS_BETTER = frozenset(
         "regret",
     ]
 )
+#: What ``float()`` would read, or say of a complex number that there is none.
+_NO_NUMBERS = (str, bytes, bytearray, complex)
 _WORD = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+")
 
 
@@ -58,16 +69,39 @@ def assumed_mode(name: str) -> str:
     """Tell the mode of a metric that nobody defined: "min" when a word of its name is in `LOWER_IS_BETTER`.
 
     Example:
-        >>> assumed_mode("val/focalLoss"), assumed_mode("val/iou"), assumed_mode("test_HD95")
-        ('min', 'max', 'min')
+        >>> assumed_mode("val/focalLoss"), assumed_mode("val/iou"), assumed_mode("test_HD95"), assumed_mode("valloss2")
+        ('min', 'max', 'min', 'min')
     """
-    return "min" if any(w.lower() in LOWER_IS_BETTER for w in _WORD.findall(name[:1000])) else "max"
+    words = [word.lower() for word in _WORD.findall(name[:1000])]
+    return "min" if any(map(_is_lower_better, words)) else "max"
+
+
+def _is_lower_better(word: str) -> bool:
+    plain = word.rstrip("0123456789")
+    return word in LOWER_IS_BETTER or plain in LOWER_IS_BETTER or plain.endswith(("loss", "error"))
+
+
+_shortener = reprlib.Repr()
+_shortener.maxstring = _shortener.maxother = _shortener.maxlong = 120
+
+
+def shown(value: object) -> str:
+    """Write out a value for a message, shortened: a list of a million numbers takes a second to write out.
+
+    Example:
+        >>> shown("val/iou"), len(shown("x" * 1_000_000))
+        ("'val/iou'", 120)
+    """
+    try:
+        return _shortener.repr(value)
+    except ValueError:  # of more digits than Python writes out
+        return f"an integer of {cast(int, value).bit_length()} bits"
 
 
 def checked_mode(mode: object) -> str:
     """Give "max" or "min" back, or raise `InvalidValueError`."""
     if mode not in ("max", "min"):
-        raise InvalidValueError(f'mode {mode!r} is unknown; give "max" or "min"')
+        raise InvalidValueError(f'mode {shown(mode)} is unknown; give "max" or "min"')
     return cast(str, mode)
 
 
@@ -79,15 +113,15 @@ def checked_text(value: object, what: str, *, empty: bool = False) -> str:
         'unet'
     """
     if not isinstance(value, str):
-        raise InvalidTypeError(f"{what} {value!r} is a {type(value).__name__}; give a str")
+        raise InvalidTypeError(f"{what} {shown(value)} is a {type(value).__name__}; give a str")
     if not empty and not value.strip():
-        raise InvalidValueError(f"{what} {value!r} is empty; give a name")
+        raise InvalidValueError(f"{what} {shown(value)} is empty; give a name")
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError as error:
             raise InvalidValueError(
-                f"{what} {value!r} has a lone surrogate, which UTF-8 cannot hold; "
+                f"{what} {shown(value)} has a lone surrogate, which UTF-8 cannot hold; "
                 "encode it with errors='replace' first"
             ) from error
     return str(value)
@@ -101,14 +135,14 @@ def checked_path(value: object, what: str) -> str:
         'outputs/best.pth'
     """
     if not isinstance(value, (str, os.PathLike)):
-        raise InvalidTypeError(f"{what} {value!r} is a {type(value).__name__}; give a path")
+        raise InvalidTypeError(f"{what} {shown(value)} is a {type(value).__name__}; give a path")
     return checked_text(os.fspath(cast("str | os.PathLike[str]", value)), what)
 
 
 def checked_name(name: object) -> str:
     """Check a metric's name."""
     if not isinstance(name, str):
-        raise InvalidTypeError(f"metric name {name!r} is a {type(name).__name__}; give a str")
+        raise InvalidTypeError(f"metric name {shown(name)} is a {type(name).__name__}; give a str")
     if not name:
         raise MetricError("a metric name is empty; give one such as 'val/iou'")
     return checked_text(name, "metric name", empty=True)
@@ -121,15 +155,20 @@ def checked_step(step: object, what: str = "step") -> int:
         >>> checked_step(7)
         7
     """
-    if isinstance(step, bool):
-        raise InvalidTypeError(f"{what} {step!r} is a bool; give a whole number")
+    if isinstance(step, bool) or getattr(step, "dtype", None) is _torch_bool():
+        raise InvalidTypeError(f"{what} {shown(step)} is a bool; give a whole number")
     try:
         number = operator.index(cast(Any, step))
     except TypeError as error:
-        raise InvalidTypeError(f"{what} {step!r} is a {type(step).__name__}; give a whole number") from error
+        raise InvalidTypeError(f"{what} {shown(step)} is a {type(step).__name__}; give a whole number") from error
     if not 0 <= number <= MAX_STEP:
-        raise MetricError(f"{what} {number} is outside 0 to 2^63-1; give a whole number of steps or epochs")
+        raise MetricError(f"{what} {shown(number)} is outside 0 to 2^63-1; give a whole number of steps or epochs")
     return number
+
+
+def _torch_bool() -> object:
+    """Give PyTorch's type of truth values, which count as whole numbers there; where it is loaded."""
+    return getattr(sys.modules.get("torch"), "bool", Ellipsis)
 
 
 def number(name: str, value: object) -> float:
@@ -138,7 +177,8 @@ def number(name: str, value: object) -> float:
     NaN and infinities are kept; an integer beyond 2^53 takes the nearest double, as ``float()`` does.
 
     Raises:
-        MetricError: When it is no number, complex, or has more than one element.
+        MetricError: When it is no number, complex, masked, a time, beyond the largest double, or has more than one
+            element.
 
     Example:
         >>> number("loss", 3), number("ok", True)
@@ -147,48 +187,78 @@ def number(name: str, value: object) -> float:
     if isinstance(value, (float, int)):
         try:
             return float(value)
-        except OverflowError as error:
-            raise MetricError(f"metric {name!r}: the integer is beyond the largest double") from error
-    # Messages are short: a list of a million values takes a second to write out.
-    if value is None or isinstance(value, (str, bytes, bytearray, complex)):
-        raise MetricError(f"metric {name!r}: {reprlib.repr(value)} is a {type(value).__name__}; give a real number")
+        except OverflowError:
+            pass  # said below, as of everything that is beyond a double
+    if value is None or isinstance(value, _NO_NUMBERS):
+        raise MetricError(_no_number(name, value))
+    kind = type(value).__name__
+    if isinstance(value, (list, tuple, range)):
+        raise MetricError(_many_numbers(name, f"{shown(cast(object, value))} is a {kind}"))
     shape: Any = getattr(value, "shape", ())
+    if shape and not _is_one(shape):
+        raise MetricError(_many_numbers(name, f"it is a {kind} of shape {tuple(shape)}"))
+    # Both would turn into a number that means nothing.
+    if _is_time(value) or _is_masked(value):
+        raise MetricError(_no_number(name, value))
     try:
-        size = 1
-        for extent in shape:
-            size *= int(extent)
-    except TypeError:
-        size = 1
-    if size != 1:
-        raise MetricError(
-            f"metric {name!r}: a {type(value).__name__} of shape {tuple(shape)} is given where one number is meant; "
-            "reduce it (.mean()), or use log_history for a series"
-        )
-    item: Any = getattr(value, "item", None)
-    try:
-        if callable(item):
-            plain = item()
-            if isinstance(plain, (float, int)):
-                return float(plain)
-            if type(plain) is not type(value):  # numpy's longdouble gives itself
-                return number(name, plain)
-        if hasattr(value, "__float__") or hasattr(value, "__index__"):
-            return float(cast(Any, value))
-    except MetricError:
-        raise
+        item: Any = getattr(value, "item", None)
+        plain: Any = item() if callable(item) else value
+        if isinstance(plain, _NO_NUMBERS):
+            raise TypeError(f"it is a {type(plain).__name__}")
+        found = float(plain)
+        if math.isinf(found) and plain != found:
+            raise OverflowError("it is beyond the largest double")
     except Exception as error:
-        raise MetricError(f"metric {name!r}: {type(value).__name__} does not turn into a number: {error}") from error
-    raise MetricError(f"metric {name!r}: {reprlib.repr(value)} is a {type(value).__name__}; give a real number")
+        raise MetricError(
+            f"metric {shown(name)}: {shown(value)} is a {kind} that does not turn into a double "
+            f"({error}); give a real number"
+        ) from error
+    return found
+
+
+def _is_one(shape: Any) -> bool:
+    try:
+        return math.prod(map(int, shape)) == 1
+    except TypeError:  # what is called shape may be anything
+        return True
+
+
+def _is_masked(value: object) -> bool:
+    masked = sys.modules.get("numpy.ma")
+    return masked is not None and isinstance(value, masked.MaskedArray) and bool(masked.is_masked(value))
+
+
+def _is_time(value: object) -> bool:
+    return getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M")
+
+
+def _no_number(name: str, value: object) -> str:
+    return f"metric {shown(name)}: {shown(value)} is a {type(value).__name__}; give a real number"
+
+
+def _many_numbers(name: str, what: str) -> str:
+    return (
+        f"metric {shown(name)}: {what}, and one number is meant; reduce it (.mean()), or give log_history the series "
+        "(log_metrics takes series where all of its values are)"
+    )
 
 
 def numbers(name: str, values: object) -> list[float]:
     """Turn a sequence, a one-dimensional array or tensor into floats."""
     plain = _plain_sequence(values)
     if plain is None:
-        raise MetricError(f"metric {name!r}: a {type(values).__name__} is given where a series is meant; give a list")
+        raise MetricError(
+            f"metric {shown(name)}: {shown(values)} is a {type(values).__name__}, and a series is meant; give a list"
+        )
     if set(map(type, plain)) == {float}:  # one pass in C: most series are long and plain
         return list(plain)
-    return [number(name, v) for v in plain]
+    found: list[float] = []
+    for index, value in enumerate(plain):
+        try:
+            found.append(number(name, value))
+        except MetricError as error:
+            raise MetricError(f"value {index} of a series: {error}") from error
+    return found
 
 
 def steps_of(values: object) -> list[int]:
@@ -200,7 +270,7 @@ def steps_of(values: object) -> list[int]:
         return list(values)
     plain = _plain_sequence(values)
     if plain is None:
-        raise InvalidTypeError(f"steps are a {type(values).__name__}; give a list of whole numbers")
+        raise InvalidTypeError(f"steps {shown(values)} are a {type(values).__name__}; give a list of whole numbers")
     if set(map(type, plain)) == {int} and min(plain) >= 0 and max(plain) <= MAX_STEP:
         return list(plain)
     return [checked_step(s) for s in plain]
@@ -211,11 +281,11 @@ def _plain_sequence(values: object) -> Sequence[Any] | None:
         return None
     if isinstance(values, (list, tuple)):
         return cast("Sequence[Any]", values)
-    to_list: Any = getattr(values, "tolist", None)
-    if callable(to_list):
-        plain: Any = to_list()
-        return cast("Sequence[Any]", plain) if isinstance(plain, list) else None
-    try:
-        return list(cast(Any, values))
-    except TypeError:
+    if _is_time(values):
         return None
+    to_list: Any = getattr(values, "tolist", None)
+    try:
+        plain: Any = to_list() if callable(to_list) else list(cast(Any, values))
+    except (TypeError, RuntimeError):  # PyTorch's say that there is nothing to list: a nested tensor, a device without
+        return None
+    return cast("Sequence[Any]", plain) if isinstance(plain, list) else None

@@ -35,7 +35,7 @@ from crackseg_tracker.store.failures import is_busy, translated
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.metrics import POINTS_OF_A_PAGE, Points
 from crackseg_tracker.store.turns import chance
-from crackseg_tracker.values import checked_name, checked_step, number
+from crackseg_tracker.values import checked_name, number
 
 logger = logging.getLogger("crackseg_tracker")
 
@@ -220,7 +220,7 @@ class SeriesWriter:
         self._adopt(connection)
         numbers = {name: metrics.intern(connection, name) for name in values}
         if step is None:
-            step = checked_step(metrics.next_step(connection, self.experiment, values))
+            step = metrics.next_step(connection, self.experiment, values)
         for name, value in values.items():
             self._write_series(connection, name, numbers[name], Points([step], [value], [offset_ms]))
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from math import nan
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
+from crackseg_tracker.errors import MetricError
 from crackseg_tracker.store import summaries
 from crackseg_tracker.store.database import now
-from crackseg_tracker.values import assumed_mode, checked_step
+from crackseg_tracker.values import MAX_STEP, assumed_mode, checked_step, shown
 
 # Points of one series in a page of 4 KiB, in a training of hours (25 bytes each). SQLite splits a full page and its two
 # neighbours into four, of which the first stays 7/8 full, for what comes next is further on. When a page, or a half or
@@ -104,7 +105,7 @@ def write_calls(
             if name not in metrics:
                 metrics[name] = intern(connection, name)
                 next_steps[name] = summaries.read(connection, experiment, metrics[name]).next_step
-        step = checked_step(max((next_steps[name] for name in values), default=0)) if given is None else given
+        step = _following(values, next_steps.__getitem__) if given is None else given
         for name, value in values.items():
             points.setdefault(name, []).append((step, value, offset_ms))
             next_steps[name] = max(next_steps[name], step + 1)
@@ -114,8 +115,19 @@ def write_calls(
 
 
 def next_step(connection: Connection, experiment: int, names: Iterable[str]) -> int:
-    """One more than the last step of all these metrics; 0 when they have none."""
-    return max(summaries.read(connection, experiment, intern(connection, name)).next_step for name in names)
+    """One more than the last step of all these metrics; 0 when they have none.
+
+    Raises:
+        MetricError: The last step is the last that there can be.
+    """
+    return _following(names, lambda name: summaries.read(connection, experiment, intern(connection, name)).next_step)
+
+
+def _following(names: Iterable[str], next_step_of: Callable[[str], int]) -> int:
+    step, name = max(((next_step_of(name), name) for name in names), default=(0, ""))
+    if step > MAX_STEP:
+        raise MetricError(f"metric {shown(name)} has step 2^63-1, and none comes after that; give the step")
+    return step
 
 
 def _take_over(connection: Connection, experiment: int) -> None:

@@ -4,11 +4,13 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from crackseg_tracker import Catalog, ConfigError, ExperimentTracker, TrackerError
 
@@ -181,6 +183,21 @@ CALLS: list[tuple[str, tuple[Any, ...], str]] = [
     ("log_metrics", ({"ok": 1.0, "loss": 1j},), "1j is a complex"),
     ("log_metrics", ({"ok": 1.0, "loss": object()},), "object"),
     ("log_metrics", ({"ok": 1.0, "loss": 10**400},), "'loss'"),
+    ("log_metrics", ({"ok": 1.0, "loss": 10**5000},), "bits is a int"),
+    ("log_metrics", ({"ok": 1.0, "loss": Decimal("1e400")},), "1E+400"),
+    ("log_metrics", ({"ok": 1.0, "loss": Decimal("sNaN")},), "sNaN"),
+    ("log_metrics", ({"ok": 1.0, "loss": np.longdouble("1e400")},), "1e+400"),
+    ("log_metrics", ({"ok": 1.0, "loss": np.ma.array([0.5, 0.5], mask=True).mean()},), "masked"),
+    ("log_metrics", ({"ok": 1.0, "loss": np.ma.array([0.5], mask=True)},), "mask"),
+    ("log_metrics", ({"ok": 1.0, "loss": np.datetime64("2020-01-01", "ns")},), "2020-01-01"),
+    ("log_metrics", ({"ok": 1.0, "loss": np.timedelta64(5, "ns")},), "timedelta64"),
+    ("log_metrics", ({"loss": np.array([5], dtype="m8[ns]")},), "5"),
+    ("log_metrics", ({"ok": 1.0, "x" * 1_000_000: "low"},), "'low' is a str"),
+    ("log_metrics", (OmegaConf.create({"ok": 1.0, "loss": "???"}),), "loss"),
+    ("log_metrics", ({"loss": 1.0}, 10**5000), "bits"),
+    ("log_metrics", ({"loss": 1.0}, [0] * 1_000_000), "is a list"),
+    ("log_metrics", ({"ok": 1.0, "loss": np.array("5")},), "is a ndarray"),
+    ("log_metrics", ({"ok": 1.0, "loss": np.array(1j)},), "complex"),
     ("log_metrics", ({"ok": 1.0, "loss": np.zeros(2)},), "shape (2,)"),
     ("log_metrics", ({"loss": np.zeros((2, 2))},), "shape (2, 2)"),
     ("log_metrics", ({"ok": 1.0, "\ud800": 1.0},), r"\ud800"),
@@ -193,12 +210,16 @@ CALLS: list[tuple[str, tuple[Any, ...], str]] = [
     ("log_metrics", ({"loss": 1.0}, 2**63), str(2**63)),
     ("log_metric", ("", 1.0), "empty"),
     ("log_metric", ("loss", "low"), "'low' is a str"),
-    ("log_history", ("loss", [0, 1], [1.0]), "2 steps, 1 values"),
+    ("log_history", ("loss", [0, 1], [1.0]), "2 steps and 1 values"),
     ("log_history", ("loss", [0, 1], [1.0, 2.0], [1.0]), "1 times"),
     ("log_history", ("loss", [0, -1], [1.0, 2.0]), "-1"),
     ("log_history", ("loss", [0, 0.5], [1.0, 2.0]), "0.5 is a float"),
     ("log_history", ("loss", 5, [1.0]), "int"),
     ("log_history", ("loss", [0, 1], [1.0, "x"]), "'x' is a str"),
+    ("log_history", ("loss", [0, 1], [1.0, "x"]), "value 1 of a series"),
+    ("log_history", ("loss", [0], np.array([5], dtype="m8[ns]")), "is a ndarray"),
+    ("log_history", ("loss", [0, 1], np.ma.array([0.5, 0.5], mask=[False, True])), "value 1 of a series"),
+    ("rewind", (10**5000,), "bits"),
     ("log_history", ("loss", [0], "x"), "str"),
     ("log_history", ("loss", [0], [1.0], [1e99]), "1e+99"),
     ("log_history", ("", [0], [1.0]), "empty"),
@@ -213,6 +234,7 @@ CALLS: list[tuple[str, tuple[Any, ...], str]] = [
     ("log_samples", ({"ok": {"iou": 1.0}, "": {"iou": 1.0}},), "''"),
     ("log_samples", ({"ok": {"iou": 1.0}, 5: {"iou": 1.0}},), "5 is a int"),
     ("log_samples", ({"ok": {"iou": 1.0, "dice": "x"}},), "'x' is a str"),
+    ("log_samples", ({"ok": {"iou": 1.0}, "image_017": {"iou": "x"}},), "'image_017'"),
     ("log_samples", ({"ok": {"iou": 1.0, "": 1.0}},), "empty"),
     ("log_samples", ({"ok": {"iou": 1.0}}, -1), "-1"),
     ("log_samples", ({"ok": {"iou": 1.0}}, None, ""), "''"),
