@@ -122,7 +122,12 @@ CONTRACT: dict[str, View] = {
             Column("data_fingerprint", "text", "", "what the training said of its data; '' when nothing"),
             Column("identity_sha256", "text", "SHA-256", "digest of the config without seeds and paths; '' if unknown"),
             Column("journal_replayed", "integer", "", "calls that went through a journal into the catalog"),
-            Column("journal_dropped", "integer", "", "calls that were lost, for no journal could be written either"),
+            Column(
+                "journal_dropped",
+                "integer",
+                "",
+                "calls that were lost: no journal could be written, or no step was left",
+            ),
         ),
     ),
     "attempts": View(
@@ -348,7 +353,7 @@ CONTRACT: dict[str, View] = {
             Column("sample", "text or null", "", "likewise"),
             _STEP,
             _VALUE,
-            _ATTEMPT,
+            Column("attempt", "integer or null", "", "number of the attempt (the process) that took it back"),
             Column("superseded_at", "text", TIME, "when it was taken back"),
         ),
     ),

@@ -30,12 +30,12 @@ from weakref import WeakValueDictionary
 
 from crackseg_tracker.errors import CatalogBusyError, CatalogError, CatalogWriteError, MetricError
 from crackseg_tracker.store import metrics
-from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database
+from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, now
 from crackseg_tracker.store.failures import is_busy, translated
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.metrics import POINTS_OF_A_PAGE, Points
 from crackseg_tracker.store.turns import chance
-from crackseg_tracker.values import checked_name, number
+from crackseg_tracker.values import checked_name, number, shown
 
 logger = logging.getLogger("crackseg_tracker")
 
@@ -232,12 +232,24 @@ class SeriesWriter:
             if self._is_amid:
                 raise database.amid_another_call()
             with self._transaction() as connection:
+                dropped = 0
                 for call in calls:
                     try:
                         self.log_within(connection, *call)
                     except MetricError as error:
                         # Only the step after 2^63-1 is found out so late. It must not hold up what follows.
-                        logger.warning("metrics %s were dropped: %s", call[0], error)
+                        logger.warning("metrics %s were dropped: %s", shown(call[0]), error)
+                        dropped += 1
+                if dropped:
+                    self._count_dropped(connection, dropped)
+
+    def _count_dropped(self, connection: Connection, calls: int) -> None:
+        connection.execute(
+            "INSERT INTO journal_writer (writer, experiment, sequence, replayed, dropped, replayed_at) "
+            "VALUES (?, ?, 1, 0, ?, ?) ON CONFLICT DO UPDATE SET sequence = sequence + 1, "
+            "dropped = dropped + excluded.dropped, replayed_at = excluded.replayed_at",
+            (f"buffer-{self._database.token}-{self.experiment}", self.experiment, calls, now()),
+        )
 
     def log_within(self, connection: Connection, values: Mapping[str, float], step: int | None, offset_ms: int) -> None:
         """Record one call inside a transaction; when that is rolled back, what is known must be forgotten."""

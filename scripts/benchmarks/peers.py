@@ -9,8 +9,8 @@ from benchmarks.harness import CALLS, Bench, Raw, Row, python, random_metrics, t
 
 #: The loop around a peer's begin and its call is the same for all.
 PEER = """
-import json, os, random, statistics, sys, time
-folder = sys.argv[1]
+import importlib.metadata, json, os, random, statistics, sys, time
+folder, peer = sys.argv[1:]
 os.chdir(folder)
 {}
 taken = []
@@ -19,7 +19,11 @@ for step in range(2000):
     start = time.perf_counter()
     {}
     taken.append(time.perf_counter() - start)
-print("\\n" + json.dumps(statistics.median(taken)), flush=True)
+try:
+    version = importlib.metadata.version(peer)
+except importlib.metadata.PackageNotFoundError:
+    version = ""
+print("\\n" + json.dumps([statistics.median(taken), version]), flush=True)
 os._exit(0)
 """
 #: How each begins, and how it logs one call.
@@ -52,13 +56,17 @@ def peer(bench: Bench, name: str, interpreter: str) -> Row:
     script = PEER.format(*PEERS[name])
     block = [random_metrics(step) for step in range(CALLS)]
 
+    version = ""
+
     def theirs() -> float:
+        nonlocal version
         folder = bench.new_path().parent
-        return json.loads(python(script, folder, interpreter=interpreter).splitlines()[-1])
+        taken, version = json.loads(python(script, folder, name, interpreter=interpreter).splitlines()[-1])
+        return taken
 
     sides = bench.taking_turns(
         bench.size(3, 1),
         raw=lambda: median(timed_calls(Raw(bench.new_path()).log, block, 0)),
         theirs=theirs,
     )
-    return Row(f"{name}: 2,000 calls x 3 metrics, p50", sides["raw"], sides["theirs"], "s", None)
+    return Row(f"{name} {version}".strip(), sides["raw"], sides["theirs"], "s", None)

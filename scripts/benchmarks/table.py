@@ -18,15 +18,21 @@ def shown(value: float | None, unit: str) -> str:
     return f"{value:,.{digits}f} {unit}".strip()
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Write the table."""
-    lines = ["| work | raw | ours | ratio | bound | met? |", "|---|--:|--:|--:|--:|---|"]
+def markdown(rows: Sequence[Row], peers: Sequence[Row] = ()) -> str:
+    """Write the table, and beside it what other trackers take for a call."""
+    lines = ["| work | raw `sqlite3` | ours | ratio | bound | met? |", "|---|--:|--:|--:|--:|---|"] if rows else []
     for row in rows:
         bound = ""
         if row.bound is not None:
             bound = shown(row.bound, row.unit) if row.absolute else f"{row.bound:.1f}x"
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}x"
         met = {None: "", True: "yes", False: "**no**"}[row.is_met]
-        raw, ours = shown(row.raw, row.unit), shown(row.ours, row.unit)
-        lines.append(f"| {row.work} | {raw} | {ours} | {ratio} | {bound} | {met} |")
+        lines.append(f"{_figures(row)} {bound} | {met} |")
+    if peers:
+        lines += [""] if rows else []
+        lines += ["| tracker | raw `sqlite3` | its call | ratio |", "|---|--:|--:|--:|", *map(_figures, peers)]
     return "\n".join(lines) + "\n"
+
+
+def _figures(row: Row) -> str:
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}x"
+    return f"| {row.work} | {shown(row.raw, row.unit)} | {shown(row.ours, row.unit)} | {ratio} |"

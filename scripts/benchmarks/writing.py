@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sqlite3
 import time
@@ -85,6 +86,22 @@ def buffered(bench: Bench) -> Iterator[Row]:
         ours=ours,
     )
     yield Row('durability="buffered": p50', **sides, unit="s", bound=2.5e-6, absolute=True)
+    until = median(_until_committed(bench, bench.size(50, 5)))
+    yield Row('durability="buffered": until it is committed', None, until, unit="s", bound=0.05, absolute=True)
+
+
+def _until_committed(bench: Bench, calls: int) -> Iterator[float]:
+    """Log now and then, and look from another connection when each call is there."""
+    path = bench.new_path()
+    tracker = bench.new_tracker(path, durability="buffered")
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        for step in range(calls):
+            start = time.perf_counter()
+            tracker.log_metrics(random_metrics(step), step)
+            while other.execute("SELECT max(step) FROM metrics").fetchone() != (step,):
+                time.sleep(0.0005)
+            yield time.perf_counter() - start
+    tracker.complete_experiment()
 
 
 def bulk(bench: Bench) -> Iterator[Row]:

@@ -437,6 +437,25 @@ def test_a_record_that_cannot_be_applied_holds_up_nothing(
     assert record[0].encode() in left.with_suffix(".rejected").read_bytes()
 
 
+def test_what_cannot_be_replayed_raises_nowhere(
+    new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
+) -> None:
+    """Promises 4 and 5: that no step is left for a call is found out by the replay only; it ends all the same."""
+    tracker = new_tracker()
+    tracker.log_metrics({"full": 1.0}, step=2**63 - 1)
+    holder = hold_lock()
+    tracker.log_metrics({"full": 2.0})
+    tracker.log_metrics({"x": 3.0})
+    assert tracker.metadata.journaled == 2
+    tracker.complete_experiment()
+    assert tracker.metadata.status == "completed"
+    holder.let_go()
+    eventually(lambda: not tracker._recorder.backlog.is_open)
+    assert (tracker.metadata.dropped, tracker.metadata.degraded) == (1, True)
+    assert ask(catalog_path, "SELECT metric, value FROM metrics ORDER BY 1") == [("full", 1.0), ("x", 3.0)]
+    assert ask(catalog_path, "SELECT status FROM experiments") == [("completed",)]
+
+
 def test_the_catalog_lists_what_waits(
     new_tracker: NewTracker, catalog_path: Path, hold_lock: Hold, eventually: Eventually
 ) -> None:

@@ -175,3 +175,29 @@ def test_the_benchmark_writes_its_table(tmp_path: Path) -> None:
     assert (lost["raw"], lost["ours"]) == (0, 0)
     table = (tmp_path / "table.md").read_text()
     assert all(f"| {work} |" in table for work in figures)
+
+
+def test_peers_are_measured_beside_it(tmp_path: Path) -> None:
+    """Each in its own environment; one that is not there costs no other figure."""
+    stub = tmp_path / "peers" / "mlflow.py"
+    stub.parent.mkdir()
+    stub.write_text("def set_tracking_uri(uri): ...\ndef start_run(): ...\ndef log_metrics(metrics, **how): ...\n")
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f'#!/bin/sh\nPYTHONPATH={stub.parent} exec {sys.executable} "$@"\n')
+    interpreter.chmod(0o700)
+    shown = run(
+        "benchmark.py",
+        *("--quick", "--only", "bulk", "--peer-python", f"mlflow={interpreter}", f"aim={tmp_path / 'absent'}"),
+        *("--peer-python", f"trackio={interpreter}", "--markdown", tmp_path / "table.md"),
+    )
+    assert shown.count("not measured: ") == 2, shown
+    rows = [line.split(" | ")[0] for line in (tmp_path / "table.md").read_text().splitlines()]
+    assert rows == [
+        "| work",
+        "|---|--:|--:|--:|--:|---|",
+        "| 100,000 points in bulk",
+        "",
+        "| tracker",
+        rows[-2],
+        "| mlflow",
+    ]
