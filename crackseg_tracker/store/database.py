@@ -327,7 +327,7 @@ class Database:
         with self.lock, translated(self.path):
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
-    def begin_log_anew(self) -> bool:
+    def begin_log_anew(self) -> int | None:
         """Have the write-ahead log begun anew (see `Log.begin_anew`)."""
         with self.copying, translated(self.path), closing(self._open(LOG_WAIT_SECONDS)) as connection:
             return self.log.begin_anew(connection)

@@ -55,6 +55,8 @@ class _Charge:
         self.due = set(self.folders)
         self.fault: CatalogError | None = None
         self.longest_log = LONG_LOG_BYTES
+        #: How many of its frames could be copied at the last try, when somebody read it.
+        self.copied: int | None = None
         self.warned_of_log_at = float("-inf")
         #: What `Database.commits` gave when all was synced.
         self.synced: tuple[int, int] | None = None
@@ -258,13 +260,16 @@ class Keeper:
         """Have the write-ahead log begun anew when it does not by itself; say who keeps it from that."""
         database.calm_down()
         size = database.log.used()
-        if size > charge.longest_log:
-            is_begun_anew = False
-            with suppress(CatalogError):
-                is_begun_anew = not database.private and database.is_in_place() and database.begin_log_anew()
-            # A reader may stay for hours: trying again and again would hold up the writers.
-            charge.longest_log = LONG_LOG_BYTES + (0 if is_begun_anew else size)
-        if size > LONGEST_LOG_BYTES and time.monotonic() - charge.warned_of_log_at > WARN_AGAIN_SECONDS:
+        if size <= charge.longest_log or database.private or not database.is_in_place():
+            return
+        before, charge.copied = charge.copied, None
+        with suppress(CatalogError):
+            charge.copied = database.begin_log_anew()
+        # A reader may stay for hours: trying again and again would hold up the writers.
+        charge.longest_log = LONG_LOG_BYTES + (0 if charge.copied is None else size)
+        # Of many writers one always reads; who keeps the log from being copied any further reads on and on.
+        is_pinned = charge.copied is not None and charge.copied == before
+        if is_pinned and size > LONGEST_LOG_BYTES and time.monotonic() - charge.warned_of_log_at > WARN_AGAIN_SECONDS:
             charge.warned_of_log_at = time.monotonic()
             own = {os.getpid(): "this process"}
             readers = [own.get(pid, f"process {pid}") for pid in holders.readers_of(database.path)]

@@ -79,8 +79,12 @@ class Log:
         except OSError:
             return 0
 
-    def begin_anew(self, connection: Connection) -> bool:
-        """Copy the log into the database and have it begun anew, unless another process does; False when it is read.
+    def begin_anew(self, connection: Connection) -> int | None:
+        """Copy the log into the database and have it begun anew, unless another process does.
+
+        Returns:
+            None; or, when somebody reads what is not the newest state, how many frames could be copied: as many as the
+            last time when that is the same reader.
 
         SQLite begins it anew by itself only when nobody is at it in that moment, and of many writers one always is.
 
@@ -93,15 +97,16 @@ class Log:
         for _ in range(2):  # what comes during the first, long copying is the more that the last has to do
             somebody_does, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             if somebody_does:
-                return True
+                return None
             if frames - copied > CHECKPOINT_FRAMES:
-                return False
+                return copied
         # What came meanwhile is left to copy: this keeps writers waiting for some milliseconds.
         before = self._salts()
-        is_read, _, _ = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-        if not is_read:
-            self._copied_salts = before
-        return not is_read
+        is_read, _, copied = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        if is_read:
+            return copied
+        self._copied_salts = before
+        return None
 
     def _salts(self) -> bytes:
         try:
