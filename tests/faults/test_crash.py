@@ -20,7 +20,9 @@ _LIFE = """
 import os, signal, sys
 folder, catalog, artifact, kill_after, durability = sys.argv[1:]
 from crackseg_tracker import ExperimentTracker
+from crackseg_tracker.store import appending
 
+appending.FOLD_AFTER = 40  # every 20 calls the points move into the curves
 done = 0
 
 def acknowledge(what):
@@ -210,11 +212,14 @@ def _strace_or_skip() -> str:
     return strace
 
 
-# A whole life makes some 390 writes: the creation 67, the tracker's first 40, a call of log_metrics 2, a fold 20, and
-# the last are the checkpoint at the end.
+# A whole life makes some 466 writes: the creation 78, the tracker's first 47, a call of log_metrics 2, each fold 10
+# (the first is from 258 to 267), and the last are the checkpoint at the end.
 @pytest.mark.parametrize(
     ("write", "durability"),
-    [*((k, "normal") for k in (1, 30, 66, 90, 151, 201, 295, 320, 336, 365)), (90, "full"), (201, "full")],
+    [
+        *((k, "normal") for k in (1, 30, 77, 110, 171, 221, *range(257, 269), 312, 360, 385, 404, 430)),
+        *((k, "full") for k in (110, 221)),
+    ],
 )
 def test_killed_inside_a_call_at_the_kth_write(tmp_path: Path, catalog_path: Path, write: int, durability: str) -> None:
     """Promises 1 and 2: a kill in the middle of a commit, a creation or a checkpoint leaves a whole catalog."""

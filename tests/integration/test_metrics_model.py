@@ -49,6 +49,8 @@ class Model:
     """What should be there."""
 
     def __init__(self) -> None:
+        self.modes = dict(MODES)
+        self.samples: dict[tuple[str, str, str, int], float] = {}
         self.points: dict[str, dict[int, float]] = {name: {} for name in MODES}
         self.reports: dict[str, list[tuple[int, float]]] = {name: [] for name in MODES}
         self.superseded: list[tuple[str, int, bytes | None]] = []
@@ -59,7 +61,16 @@ class Model:
         for name, value in values.items():
             self.points[name][step] = value
 
+    def log_samples(self, samples: dict[str, dict[str, float]], step: int | None, split: str) -> None:
+        if step is None:
+            step = max((key[3] for key in self.samples if key[0] == split), default=-1) + 1
+        for sample, values in samples.items():
+            for name, value in values.items():
+                self.samples[split, sample, name, step] = value
+
     def rewind(self, step: int) -> None:
+        for key in [key for key in self.samples if key[3] > step]:
+            self.superseded.append((key[2], key[3], exact(self.samples.pop(key))))
         for name, points in self.points.items():
             for after in [s for s in points if s > step]:
                 self.superseded.append((name, after, exact(points.pop(after))))
@@ -132,14 +143,16 @@ def compare(path: Path, experiment_id: str, model: Model) -> None:
             "SELECT metric, mode, value, step, source FROM metric_bests WHERE experiment_id = ? ORDER BY metric"
         )
         assert [(m, mode, exact(v), s, source) for m, mode, v, s, source in bests] == [
-            (name, MODES[name], *best) for name in sorted(MODES) if (best := model.best(name, MODES[name]))
+            (name, mode, *best) for name, mode in sorted(model.modes.items()) if (best := model.best(name, mode))
         ]
+        samples = ask("SELECT split, sample, metric, step, value FROM sample_metrics WHERE experiment_id = ?")
+        assert {tuple(key): exact(value) for *key, value in samples} == {k: exact(v) for k, v in model.samples.items()}
         superseded = ask("SELECT metric, step, value FROM superseded_metrics WHERE experiment_id = ?")
         assert sorted(((m, s, exact(v)) for m, s, v in superseded), key=repr) == sorted(model.superseded, key=repr)
     finally:
         connection.close()
     with Catalog(path) as catalog:
-        for name, mode in MODES.items():
+        for name, mode in model.modes.items():
             rows = catalog.history(name, experiment_id)
             assert [(r.step, exact(r.value)) for r in rows] == [
                 (step, exact(value)) for step, value in sorted(model.points[name].items())
@@ -167,6 +180,13 @@ _operation = st.one_of(
     st.tuples(st.just("arrays"), st.lists(_values, min_size=1, max_size=5), st.one_of(st.none(), _steps)),
     st.tuples(st.just("rewind"), _steps),
     st.tuples(st.just("report"), _calls, st.integers(0, 12)),
+    st.tuples(
+        st.just("samples"),
+        st.dictionaries(st.sampled_from(["a.png", "b.png"]), _calls, min_size=1),
+        st.one_of(st.none(), _steps),
+        st.sampled_from(["val", "test"]),
+    ),
+    st.tuples(st.just("define"), _names, st.sampled_from(["max", "min"])),
     st.tuples(st.sampled_from(["complete", "fail", "start", "reopen", "close", "reconnect"])),
 )
 
@@ -209,6 +229,12 @@ def test_the_catalog_agrees_with_a_dictionary(
         elif operation == "rewind":
             tracker.rewind(*given_)
             model.rewind(*given_)
+        elif operation == "samples":
+            tracker.log_samples(*given_)
+            model.log_samples(*given_)
+        elif operation == "define":
+            tracker.define_metric(*given_)
+            model.modes[given_[0]] = given_[1]
         elif operation == "report":
             values, epoch = given_
             tracker.update_training_progress(epoch, 12, values)
