@@ -22,6 +22,7 @@ from crackseg_tracker.cli.options import (
     mode_option,
     offset_option,
     output_options,
+    sort_option,
 )
 from crackseg_tracker.cli.output import Output, say
 from crackseg_tracker.schema import DIGEST_STATES
@@ -34,12 +35,7 @@ if TYPE_CHECKING:
 @click.command("list")
 @catalog_option
 @filter_options()
-@click.option(
-    "--sort",
-    multiple=True,
-    metavar="FIELD",
-    help="By a column, metric or param; -iou: descending. Given more than once: then by.",
-)
+@sort_option
 @limit_options(None)
 @offset_option
 @output_options

@@ -230,6 +230,16 @@ def limit_options(default: int | None) -> Callable[[Command], Command]:
     )
 
 
+def sort_option(command: Command) -> Command:
+    """Give a command that chooses experiments ``--sort``."""
+    return click.option(
+        "--sort",
+        multiple=True,
+        metavar="FIELD",
+        help="By a column, metric or param; -iou: descending. Given more than once: then by.",
+    )(command)
+
+
 def offset_option(command: Command) -> Command:
     """Give a command ``--offset``."""
     return click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Skip so many.")(command)

@@ -18,6 +18,7 @@ from crackseg_tracker.cli.options import (
     limit_options,
     metric_argument,
     mode_option,
+    sort_option,
 )
 from crackseg_tracker.cli.output import counted, say
 
@@ -49,6 +50,8 @@ def plot_command() -> None:
 @metric_argument("metrics", many=True)
 @click.option("--experiment", multiple=True, metavar="ID", shell_complete=completion.ids, help="Of an experiment.")
 @filter_options()
+@sort_option
+@limit_options(None)
 @click.option("--smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0, metavar="0..1", help="How much.")
 @click.option("--log", is_flag=True, help="A logarithmic scale.")
 @click.option(
@@ -60,6 +63,8 @@ def curves_command(
     metrics: tuple[str, ...],
     experiment: tuple[str, ...],
     filters: Filters,
+    sort: tuple[str, ...],
+    limit: int | None,
     smoothing: float,
     log: bool,
     group_by: str | None,
@@ -67,7 +72,7 @@ def curves_command(
 ) -> None:
     """Draw curves of metrics.
 
-    With more than eight, the seven best have colours.
+    With more than eight, the seven best have colours; --sort=-val/iou --limit 10 draws the best ten.
     """
     from crackseg_tracker import Catalog
     from crackseg_tracker.plots import DRAWN_POINTS, curve_data, draw_curves
@@ -76,7 +81,7 @@ def curves_command(
         chosen: Any = dict(filters(opened))
         if experiment:
             chosen["experiment_id"] = [opened.resolve(one) for one in experiment]
-        rows = opened.experiments(**chosen)
+        rows = opened.experiments(**chosen, order_by=list(sort) or None, limit=limit)
         groups = None if group_by is None else _values(opened, group_by, [row.experiment_id for row in rows])
         points = opened.history(list(metrics), [row.experiment_id for row in rows], points=DRAWN_POINTS)
         known = _metrics(opened)
@@ -168,14 +173,18 @@ def scatter_command(
 @plot_command.command("timeline")
 @catalog_option
 @filter_options()
+@sort_option
+@limit_options(None)
 @file_options
-def timeline_command(catalog: str | None, filters: Filters, path: str) -> None:
+def timeline_command(
+    catalog: str | None, filters: Filters, sort: tuple[str, ...], limit: int | None, path: str
+) -> None:
     """Draw when experiments ran, and how they ended."""
     from crackseg_tracker import Catalog
     from crackseg_tracker.plots import draw_timeline, timeline_data
 
     with Catalog(catalog) as opened:
-        rows = timeline_data(opened.experiments(**filters(opened)))
+        rows = timeline_data(opened.experiments(**filters(opened), order_by=list(sort) or None, limit=limit))
     _write(draw_timeline(rows), path, len(rows))
 
 

@@ -29,6 +29,18 @@ def test_plot(catalog: Path, arguments: list[str], tmp_path: Path) -> None:
     assert b"</svg>" in path.read_bytes()
 
 
+def test_plot_draws_the_first_of_an_order(catalog: Path, tmp_path: Path) -> None:
+    path = tmp_path / "plot.svg"
+    [worst, *_, best] = [line.split()[0] for line in run("best", "val/iou", "--mode", "min").stdout.splitlines()[1:]]
+    for chosen, other, sort in ((best, worst, "-val/iou"), (worst, best, "val/iou")):
+        for command in (["curves", "val/iou"], ["timeline"]):
+            made = run("plot", *command, "--sort", sort, "--limit", "1", "-o", str(path), "--force")
+            assert "plot.svg: 1 experiment" in made.stderr
+            if command == ["timeline"]:
+                assert f"<!-- {chosen} -->" in path.read_text()
+                assert f"<!-- {other} -->" not in path.read_text()
+
+
 def test_plot_keeps_a_file_that_exists(catalog: Path, tmp_path: Path) -> None:
     path = tmp_path / "plot.png"
     path.write_text("mine")
