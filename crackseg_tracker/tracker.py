@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -513,7 +514,9 @@ class ExperimentTracker:
         batch = list(self._pending)
         if batch or more:
             self._recorder.write(*batch, *more)
-            del self._pending[: len(batch)]  # not what another thread has added meanwhile
+        for change in batch:  # another thread may have added some meanwhile, and a signal's handler have saved them all
+            with suppress(ValueError):
+                self._pending.remove(change)
 
     def _flush_metrics(self) -> None:
         if self._buffer is not None:

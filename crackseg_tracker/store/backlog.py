@@ -93,7 +93,8 @@ class Backlog:
         #: Changes with every commit of another process.
         self._version_of_others: Any = None
         self._warned_at = float("-inf")
-        self._tally = Tally(0, 0, 0)
+        # Counted in place: a signal's handler that comes amid an addition counts, too.
+        self._journaled = self._replayed = self._dropped = 0
         #: What calls that give way wait for.
         self._waiting: list[threading.Lock] = []
         database.on_fork(self._after_fork)
@@ -126,7 +127,7 @@ class Backlog:
             begin = attempt.begin if attempt.number is None and not attempt.journaled else None
             reference = attempt.begin.at if attempt.number is None else attempt.number
             self._put(Entry.content_of(reference, begin, changes), synced)
-            self._tally = self._tally._replace(journaled=self._tally.journaled + 1)
+            self._journaled += 1
             if begin:
                 attempt.journaled = True
                 self._begun.append(attempt)
@@ -193,7 +194,7 @@ class Backlog:
     def tally(self) -> Tally:
         """The calls that went here so far."""
         with self._lock:
-            return self._tally._replace(dropped=self._tally.dropped + self._unnoted_drops())
+            return Tally(self._journaled, self._replayed, self._dropped + self._unnoted_drops())
 
     def _unnoted_drops(self) -> int:
         return sum(r.source.dropped - r.noted for r in self._replays)
@@ -326,10 +327,8 @@ class Backlog:
 
     def _count(self, replay: Replay, before: tuple[int, int, int]) -> None:
         applied, dropped, noted = before
-        self._tally = self._tally._replace(
-            replayed=self._tally.replayed + replay.applied - applied,
-            dropped=self._tally.dropped + replay.dropped - dropped + replay.noted - noted,
-        )
+        self._replayed += replay.applied - applied
+        self._dropped += replay.dropped - dropped + replay.noted - noted
         for attempt in self._begun:
             attempt.number = replay.attempts.get(attempt.begin.at, attempt.number)
 
@@ -340,7 +339,7 @@ class Backlog:
         self._replays, self._spent, self._begun = [], [], []
         self.is_open, self.error, self._waiting = False, None, []
         self.sidecar = Sidecar(self.folder)  # whose lock the parent's keeper may have held
-        self._tally = Tally(0, 0, 0)
+        self._journaled = self._replayed = self._dropped = 0
         self._lock, self._draining = threading.RLock(), threading.Lock()
 
 

@@ -43,7 +43,7 @@ class MetricBuffer:
         #: What wakes the thread up: None for calls that can wait, else a flush that is waited for.
         self._requests: queue.SimpleQueue[Syncing | None] = queue.SimpleQueue()
         self._idle = True
-        self._flushing = threading.Lock()
+        self._flushing = threading.RLock()
         _buffers[id(self)] = self
         database.on_fork(self._after_fork)
 
@@ -69,7 +69,11 @@ class MetricBuffer:
 
     def _rouse(self) -> None:
         self._idle = False
-        self._ask(None)
+        try:
+            self._ask(None)
+        except BaseException:  # Ctrl-C: else no later call would ask either
+            self._idle = True
+            raise
 
     def _ask(self, request: Syncing | None) -> None:
         try:
@@ -77,6 +81,7 @@ class MetricBuffer:
                 _flush_when_a_child_ends()
                 self._thread = threads.begin(self._run, "buffer")
         except RuntimeError:  # at the interpreter's end no thread begins any more
+            self._idle = True
             (request or Syncing(self.flush_here)).run()
         else:
             self._requests.put(request)
@@ -92,7 +97,7 @@ class MetricBuffer:
         """
         if not self._queue:
             return
-        if self._recorder.backlog.is_held_here():
+        if threads.holds(self._flushing) or self._recorder.backlog.is_held_here():
             # A signal's handler that came amid a call: the thread would wait for that call, and we for the thread.
             self.flush_here(0)
             return
@@ -106,8 +111,8 @@ class MetricBuffer:
         Args:
             wait: For so many seconds, when somebody else is at it; negative waits for the end.
         """
-        if not self._flushing.acquire(timeout=wait):
-            return
+        if threads.holds(self._flushing) or not self._flushing.acquire(timeout=wait):
+            return  # a handler that came amid this very flush need not wait for it: it goes on afterwards
         try:
             calls = self._queue
             if not calls:
@@ -137,15 +142,16 @@ class MetricBuffer:
         self._thread = None
         self._requests = queue.SimpleQueue()
         self._idle = True
-        self._flushing = threading.Lock()
+        self._flushing = threading.RLock()
 
     def _run(self) -> None:
         pause = PERIOD_SECONDS
         while True:
             request = self._requests.get()
-            if request is None:
+            deadline = time.monotonic() + pause
+            while request is None and (left := deadline - time.monotonic()) > 0:
                 with suppress(queue.Empty):
-                    request = self._requests.get(timeout=pause)
+                    request = self._requests.get(timeout=left)
             self._idle = True  # what is queued from here on asks again
             if request is not None:
                 request.run()

@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from crackseg_tracker.errors import CatalogBusyError, CatalogError, CatalogWriteError
 from crackseg_tracker.settings import Location
-from crackseg_tracker.store import creation, filesystems, syncing, upgrading
+from crackseg_tracker.store import creation, filesystems, syncing, threads, upgrading
 from crackseg_tracker.store.failures import is_busy, translated
 from crackseg_tracker.store.log import CHECKPOINT_FRAMES, Log
 from crackseg_tracker.store.turns import Turns, chance
@@ -180,10 +180,12 @@ class Database:
             commit: False rolls back at the end (to see what pending changes would give).
             wait: For so many seconds, when another process holds the lock.
         """
+        is_amid = threads.holds(self.lock)
         with self.lock, translated(self.path):
             connection = self.connection
-            if connection.in_transaction:
+            if connection.in_transaction and is_amid:
                 raise self.amid_another_call()
+            self._roll_back(connection)  # what nobody is amid was left open by a Ctrl-C
             self.check_in_place()
             try:
                 self.retrying(lambda: connection.execute("BEGIN IMMEDIATE"), wait, in_turn=True)

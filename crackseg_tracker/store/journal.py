@@ -12,7 +12,6 @@ the table ``journal_writer``.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import secrets
@@ -81,7 +80,7 @@ class JournalFile:
         self.header = header
         self.writer = path.name.removesuffix(SUFFIX)
         self.dropped = 0
-        #: Whether more can be appended; what comes after a broken line would be broken too.
+        #: Whether the last line has its end; what comes after one that does not would be broken too.
         self.is_whole = True
         self._sequence = 0
         self._descriptor = descriptor
@@ -147,20 +146,19 @@ class JournalFile:
         """
         sequence, line = 0, b""
         while sequence != self._sequence + 1:  # a signal's handler that came amid this has appended
-            if not self.is_whole:
-                raise OSError(errno.EIO, "the line before it may be broken")
             sequence = self._sequence + 1
             line = framed(sequence, content)
+        if not self.is_whole:  # Ctrl-C ended the call before, or this is in a handler that came amid it
+            line = b"\n" + line
         # Before it is written: after a Ctrl-C in between, a number is missing and none given twice.
         self._sequence, self.is_whole = sequence, False
-        written = os.write(self._descriptor, line)
-        if written != len(line):
+        if os.write(self._descriptor, line) != len(line):
             # A disk that fills up takes a part. What cannot be cut off again is passed over by its checksum.
             with suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
             raise OSError(28, os.strerror(28))
+        self._size = os.fstat(self._descriptor).st_size
         self.is_whole = True
-        self._size += written
 
     def sync(self) -> None:
         """Have it survive a power loss.

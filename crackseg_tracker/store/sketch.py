@@ -20,8 +20,10 @@ _OWN = {
 def sketch(source: Connection, experiment: int) -> Connection:
     """Copy an experiment, with its points, into a database in memory."""
     copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    source.execute("BEGIN")
+    is_amid = source.in_transaction  # of a call that a signal's handler came amid: that is one state too
     try:
+        if not is_amid:
+            source.execute("BEGIN")
         objects = source.execute(
             "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' "
             "ORDER BY type = 'view', type = 'index'"
@@ -43,5 +45,6 @@ def sketch(source: Connection, experiment: int) -> Connection:
         copy.close()
         raise
     finally:
-        source.execute("COMMIT")
+        if source.in_transaction and not is_amid:
+            source.execute("COMMIT")
     return copy

@@ -103,6 +103,7 @@ def _lock_out_others(path: Path, connection: sqlite3.Connection) -> bool:
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a catalog, or an empty file, to this version in one transaction. Alembic is loaded here only."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # before it loads: a user's INFO log shows our one line only
     from alembic.command import upgrade as run_migrations
     from alembic.config import Config
     from sqlalchemy import create_engine, exc, pool
@@ -110,7 +111,6 @@ def migrate(connection: sqlite3.Connection) -> None:
     config = Config()
     config.set_main_option("script_location", "crackseg_tracker:migrations")
     config.set_main_option("path_separator", "os")
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # a user's INFO log shows our one line only
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=pool.StaticPool)
     try:
         with engine.connect() as wrapped:

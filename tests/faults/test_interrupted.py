@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asking import ask
+from faults.conftest import LockHolder, journals
 
-from crackseg_tracker import Catalog
+from crackseg_tracker import Catalog, ExperimentTracker
+from crackseg_tracker.store import changes
+from crackseg_tracker.store.sketch import sketch
+
+NewTracker = Callable[..., ExperimentTracker]
+Hold = Callable[[], LockHolder]
+Eventually = Callable[[Callable[[], bool]], None]
 
 PATIENCE = 60
 
@@ -186,3 +197,210 @@ finally:
     with Catalog(catalog_path) as catalog:
         assert catalog.check() == []
         assert list(catalog.journals()) == []
+
+
+def test_a_handler_that_comes_amid_a_journaled_call_journals_too(
+    tmp_path: Path, catalog_path: Path, new_tracker: NewTracker, hold_lock: Hold, eventually: Eventually
+) -> None:
+    """Promise 1: what it records is in the file, not in memory: the process is killed, and all of it is found."""
+    script = """
+import os, signal, sys, threading, time
+from crackseg_tracker import ExperimentTracker
+folder, catalog = sys.argv[1:]
+tracker = ExperimentTracker(folder, "unet-1", catalog=catalog)
+tracker.start_experiment()
+tracker.log_metrics({"x": 1.0, "handled": 1.0})
+print("ready", flush=True)
+sys.stdin.readline()
+handled = called = sent = 0
+
+def warned(*_):
+    global handled
+    tracker.log_metrics({"handled": 1.0})
+    handled += 1
+
+def warn():
+    global sent
+    while sent < 40:
+        time.sleep(0.002)
+        if handled == sent:
+            sent += 1
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+tracker.log_metrics({"x": 1.0})
+tracker._recorder.backlog.give_way = lambda: None  # which comes to its end when the lock is held for two seconds
+signal.signal(signal.SIGUSR1, warned)
+warner = threading.Thread(target=warn)
+warner.start()
+while handled < 40:
+    tracker.log_metrics({"x": 1.0})
+    called += 1
+print(called, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "unet"), str(catalog_path)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    holder = hold_lock()
+    out, _ = child.communicate("\n", timeout=PATIENCE)
+    assert len(journals(catalog_path)) == 1
+    holder.let_go()
+    new_tracker("other").start_experiment()  # which replays it
+    expected = [("handled", 41), ("x", int(out) + 2)]
+    eventually(lambda: ask(catalog_path, "SELECT metric, count FROM metric_summaries ORDER BY 1") == expected)
+    with Catalog(catalog_path) as catalog:
+        assert catalog.check() == []
+
+
+@pytest.mark.parametrize("end", ["raise ValueError", "os.kill(os.getpid(), signal.SIGTERM)", ""])
+def test_a_handler_that_saves_amid_the_last_flush_waits_for_nobody(
+    tmp_path: Path, catalog_path: Path, end: str
+) -> None:
+    """Promise 7: the process is ending, and its buffer is being flushed, when the user's signal comes."""
+    script = f"""
+import os, signal, sys
+from crackseg_tracker import ExperimentTracker
+from crackseg_tracker.store import appending
+folder, catalog = sys.argv[1:]
+tracker = ExperimentTracker(folder, "unet-1", catalog=catalog, durability="buffered")
+tracker.start_experiment()
+tracker.log_metrics({{"x": 1.0}})
+tracker.save()
+signal.signal(signal.SIGUSR1, lambda *_: tracker.save())
+offset_ms = appending.SeriesWriter.offset_ms
+
+def amid(self, moment=None):
+    os.kill(os.getpid(), signal.SIGUSR1)
+    return offset_ms(self, moment)
+
+for _ in range(3):
+    tracker.log_metrics({{"x": 1.0}})
+appending.SeriesWriter.offset_ms = amid
+{end}
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "unet"), str(catalog_path)]
+    begin = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert time.monotonic() - begin < 10
+    assert done.returncode == {"": 0, "r": 1, "o": -signal.SIGTERM}[end[:1]], done.stderr
+    assert ask(catalog_path, "SELECT count FROM metric_summaries") == [(4,)]
+
+
+def test_a_handler_in_a_rank_that_records_nothing_leaves_nothing(tmp_path: Path, catalog_path: Path) -> None:
+    """Promise 8: what it records amid a call is kept as little as all else, in no journal either."""
+    script = """
+import os, signal, sys
+from crackseg_tracker import ExperimentTracker
+tracker = ExperimentTracker(sys.argv[1], "unet-1", catalog=sys.argv[2], rank=1)
+tracker.start_experiment()
+handled = []
+
+class Loss:
+    def __float__(self):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return 0.5
+
+def warned(*_):
+    tracker.log_metrics({"loss": 0.5})
+    tracker.add_tags(["warned"])
+    handled.append(tracker.metadata.degraded)
+
+signal.signal(signal.SIGUSR1, warned)
+tracker.log_metrics({"loss": 0.5})
+tracker.log_metrics({"loss": Loss()})
+assert handled == [False], handled
+tracker.complete_experiment()
+"""
+    work = tmp_path / "alone"
+    work.mkdir()
+    command = [sys.executable, "-c", script, str(tmp_path / "unet"), str(catalog_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert list(work.iterdir()) == []
+    assert not catalog_path.exists()
+
+
+def test_ctrl_c_as_the_buffers_thread_begins(
+    new_tracker: NewTracker, catalog_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    """Promise 1: the next call begins it; where there can be none, each call is committed at once."""
+
+    def interrupted(*_: object) -> None:
+        raise error
+
+    error: BaseException = KeyboardInterrupt()
+    tracker = new_tracker(durability="buffered")
+    with monkeypatch.context() as patch:
+        patch.setattr("crackseg_tracker.store.buffer.threads.begin", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tracker.log_metrics({"x": 0.0})
+        error = RuntimeError("can't start new thread")
+        tracker.log_metrics({"x": 1.0})
+        tracker.log_metrics({"x": 2.0})
+        assert ask(catalog_path, "SELECT step, value FROM metrics") == [(0, 0.0), (1, 1.0), (2, 2.0)]
+    tracker.log_metrics({"x": 3.0})
+    eventually(lambda: ask(catalog_path, "SELECT count(*) FROM metrics") == [(4,)])
+
+
+def test_a_look_that_ctrl_c_ends_leaves_no_transaction_open(
+    new_tracker: NewTracker,
+    catalog_path: Path,
+    hold_lock: Hold,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Promise 5: it would keep the log from being copied, and what is left open all the same is rolled back."""
+    tracker = new_tracker()
+    connection = tracker._database.connection
+    holder = hold_lock()
+    tracker.log_metrics({"x": 1.0})
+
+    class Interrupting:
+        in_transaction = property(lambda self: connection.in_transaction)
+
+        def execute(self, sql: str, *parameters: Any) -> Any:
+            found = connection.execute(sql, *parameters)
+            if sql == "BEGIN":
+                raise KeyboardInterrupt
+            return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tracker._database, "_connection", Interrupting())
+        with pytest.raises(KeyboardInterrupt):
+            sketch(tracker._database.connection, 1)
+    assert not connection.in_transaction
+    connection.execute("BEGIN")  # as if it had come in the moment in which nobody can help it
+    holder.let_go()
+    tracker.log_metrics({"x": 2.0})
+    eventually(lambda: ask(catalog_path, "SELECT step, value FROM metrics") == [(0, 1.0), (1, 2.0)])
+    assert not connection.in_transaction
+
+
+def test_a_handler_saves_amid_a_save(
+    new_tracker: NewTracker, catalog_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    """Promise 1: what it adds afterwards stays pending: the interrupted save has not written that."""
+    tracker = new_tracker(auto_save=False)
+
+    def warned(*_: object) -> None:
+        tracker.save()
+        tracker.add_tags(["warned"])
+
+    apply, handler = changes.ProgressChange.apply, signal.signal(signal.SIGUSR1, warned)
+
+    def amid(self: changes.ProgressChange, *where: Any) -> None:
+        monkeypatch.setattr(changes.ProgressChange, "apply", apply)
+        signal.raise_signal(signal.SIGUSR1)
+        apply(self, *where)
+
+    monkeypatch.setattr(changes.ProgressChange, "apply", amid)
+    try:
+        tracker.update_training_progress(1, 10, {"iou": 0.5})
+        tracker.save()
+    finally:
+        signal.signal(signal.SIGUSR1, handler)
+    tracker.close()
+    eventually(lambda: ask(catalog_path, "SELECT tag FROM experiment_tags") == [("warned",)])
+    assert ask(catalog_path, "SELECT current_epoch FROM experiments") == [(1,)]
