@@ -930,3 +930,16 @@ def test_an_imported_error_is_redacted(new_tracker: Maker) -> None:
     tracker.close()
     assert "SEKRET" not in tracker.metadata.error_message
     assert b"SEKRET" not in (folder / SIDECAR).read_bytes()
+
+
+def test_a_log_of_info_has_one_line_of_a_new_catalog(tmp_path: Path, catalog_path: Path) -> None:
+    """Hydra shows INFO of all loggers: what Alembic loads and does is not the user's."""
+    script = (
+        "import logging, sys\nlogging.basicConfig(level=logging.INFO)\n"
+        "from crackseg_tracker import ExperimentTracker\n"
+        "with ExperimentTracker(sys.argv[1], 'unet-1', catalog=sys.argv[2]) as tracker:\n"
+        "    tracker.log_metrics({'loss': 0.5})\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "unet"), str(catalog_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr.splitlines() == [f"INFO:crackseg_tracker:created the catalog {catalog_path} (catalog argument)"]
