@@ -42,8 +42,8 @@ def numbers_of(results: object, what: str) -> dict[str, float]:
             values.checked_name(name): values.number(name, value)
             for name, value in checked_mapping(results, what).items()
         }
-    except MetricError as error:
-        raise MetricError(f"{what}: {error}") from error
+    except (MetricError, InvalidTypeError) as error:
+        raise type(error)(f"{what}: {error}") from error
 
 
 def check_word(value: object, what: str, known: Sequence[str]) -> None:

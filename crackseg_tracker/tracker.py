@@ -555,12 +555,16 @@ class ExperimentTracker:
     def _digests(self) -> list[Change]:
         """Hash the files that were too large to be hashed at once."""
         unhashed, self._unhashed = self._unhashed, []
-        # A file that changed since it was recorded stays "pending": its digest would be of something else.
-        return [
-            changes.DigestChange(absolute_path=str(path), before=facts, facts=done)
-            for path, facts in unhashed
-            if (done := fingerprint.digest(path, facts)).digest_state != "pending"
-        ]
+        try:
+            # A file that changed since it was recorded stays "pending": its digest would be of something else.
+            return [
+                changes.DigestChange(absolute_path=str(path), before=facts, facts=done)
+                for path, facts in unhashed
+                if (done := fingerprint.digest(path, facts)).digest_state != "pending"
+            ]
+        except BaseException:  # Ctrl-C: the next time
+            self._unhashed[:0] = unhashed
+            raise
 
     def _look(self, pending: Sequence[Change]) -> Metadata:
         """Tell what is known, with what is pending; the last that was known when the catalog cannot be read."""

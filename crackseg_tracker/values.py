@@ -16,7 +16,7 @@ from crackseg_tracker.errors import InvalidTypeError, InvalidValueError, MetricE
 MAX_STEP = 2**63 - 1
 
 #: A metric whose name has one of these words is better when lower; every other is better when higher. A number behind
-#: the word ("loss2") and what stands before it without a break ("valloss", of the first two) make no difference.
+#: the word ("loss2") makes no difference, nor what stands before "loss" and "error" without a break ("valloss").
 LOWER_IS_BETTER = frozenset(
     [
         "loss",
@@ -62,6 +62,8 @@ LOWER_IS_BETTER = frozenset(
 )
 #: What ``float()`` would read, or say of a complex number that there is none.
 _NO_NUMBERS = (str, bytes, bytearray, complex)
+#: What says that there is none; anything else may come of a signal's handler, and is passed on.
+_NO_CONVERSION = (TypeError, ValueError, ArithmeticError, RuntimeError, LookupError, AttributeError)
 _WORD = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+")
 
 
@@ -95,7 +97,7 @@ def shown(value: object) -> str:
     try:
         return _shortener.repr(value)
     except ValueError:  # of more digits than Python writes out
-        return f"an integer of {cast(int, value).bit_length()} bits"
+        return f"an integer of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
 
 
 def checked_mode(mode: object) -> str:
@@ -208,7 +210,7 @@ def number(name: str, value: object) -> float:
         found = float(plain)
         if math.isinf(found) and plain != found:
             raise OverflowError("it is beyond the largest double")
-    except Exception as error:
+    except _NO_CONVERSION as error:
         raise MetricError(
             f"metric {shown(name)}: {shown(value)} is a {kind} that does not turn into a double "
             f"({error}); give a real number"
@@ -245,7 +247,12 @@ def _many_numbers(name: str, what: str) -> str:
 
 def numbers(name: str, values: object) -> list[float]:
     """Turn a sequence, a one-dimensional array or tensor into floats."""
-    plain = _plain_sequence(values)
+    try:
+        plain = _plain_sequence(values)
+    except RuntimeError as error:  # PyTorch's: a nested tensor, a device without values, a kernel that failed before
+        raise MetricError(
+            f"metric {shown(name)}: a {type(values).__name__} does not turn into a series ({error}); give a list"
+        ) from error
     if plain is None:
         raise MetricError(
             f"metric {shown(name)}: {shown(values)} is a {type(values).__name__}, and a series is meant; give a list"
@@ -286,6 +293,6 @@ def _plain_sequence(values: object) -> Sequence[Any] | None:
     to_list: Any = getattr(values, "tolist", None)
     try:
         plain: Any = to_list() if callable(to_list) else list(cast(Any, values))
-    except (TypeError, RuntimeError):  # PyTorch's say that there is nothing to list: a nested tensor, a device without
+    except TypeError:
         return None
     return cast("Sequence[Any]", plain) if isinstance(plain, list) else None

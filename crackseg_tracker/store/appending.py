@@ -25,12 +25,13 @@ from contextlib import contextmanager
 from functools import cache, partial
 from os import fstat
 from sqlite3 import Connection, DatabaseError
+from sqlite3 import Error as SQLiteError
 from typing import Any
 from weakref import WeakValueDictionary
 
 from crackseg_tracker.errors import CatalogBusyError, CatalogError, CatalogWriteError, MetricError
 from crackseg_tracker.store import metrics
-from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, now
+from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, AmidAnotherCallError, Database, now
 from crackseg_tracker.store.failures import is_busy, translated
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.metrics import POINTS_OF_A_PAGE, Points
@@ -108,7 +109,7 @@ class SeriesWriter:
             if database.fault is not None:
                 raise database.fault
             if self._is_amid or database.connection.in_transaction:
-                raise database.amid_another_call()
+                raise AmidAnotherCallError(database.path)
             self._is_amid = True
             try:
                 if not self._append(values, step, offset_ms):
@@ -154,7 +155,10 @@ class SeriesWriter:
         else:
             try:
                 appended = connection.execute(sql, parameters).rowcount > 0
-            except Exception as error:
+            except (
+                SQLiteError,
+                OverflowError,
+            ) as error:  # nothing else: it may be a signal handler's, and is passed on
                 if not is_busy(error) or connection.in_transaction:
                     return False  # the long way finds the fault
                 appended = self._append_when_free(connection, sql, parameters)
@@ -196,12 +200,14 @@ class SeriesWriter:
     def _log_the_long_way(self, values: Mapping[str, Any], step: int | None, offset_ms: int) -> None:
         checked = {checked_name(n): v if type(v) is float else number(n, v) for n, v in values.items()}
         if checked:
-            with self._transaction() as connection:
+            with self.forgetting(), self._database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
                 self._write_step(connection, checked, step, offset_ms)
 
     @contextmanager
     def _transaction(self) -> Generator[Connection]:
-        """Hold a transaction that changes what is known: one that is rolled back has opened no series."""
+        """Hold a transaction that changes what is known, but not amid a call that relies on that."""
+        if self._is_amid:
+            raise AmidAnotherCallError(self._database.path)
         with self.forgetting(), self._database.transaction(wait=WRITE_WAIT_SECONDS) as connection:
             yield connection
 
@@ -229,8 +235,6 @@ class SeriesWriter:
         database = self._database
         with database.lock:
             database.raise_fault()
-            if self._is_amid:
-                raise database.amid_another_call()
             with self._transaction() as connection:
                 dropped = 0
                 for call in calls:
@@ -270,8 +274,6 @@ class SeriesWriter:
         database = self._database
         with database.lock:
             database.raise_fault()
-            if self._is_amid:
-                raise database.amid_another_call()
             with self._transaction() as connection:
                 self._adopt(connection)
                 start = metrics.next_step(connection, self.experiment, series) if following else 0

@@ -241,6 +241,8 @@ class Backlog:
         Raises:
             CatalogError: The catalog takes no writes yet.
         """
+        if self.is_held_here():
+            return False  # a signal's handler came amid a call, which relies on what a replay changes
         seconds = -1 if deadline is None else max(0.0, deadline - time.monotonic())
         if not self._draining.acquire(timeout=seconds):
             return False
@@ -289,12 +291,16 @@ class Backlog:
         """Replay what came meanwhile, with the calls waiting: a training in a tight loop appends faster than this."""
         while not _is_past(deadline):
             with self.database.in_turn(_left(deadline)), self.database.lock, self._lock:
-                undone = next((replay for replay in self._replays if not replay.is_done), None)
+                undone = self._undone()
+                if undone is None and self.is_detached:
+                    return False
                 if undone is None:
-                    if self.is_detached:
-                        return False
+                    self.is_open = False
+                    undone = self._undone()  # a signal's handler may have come in the moment before
+                    self.is_open = undone is not None
+                if undone is None:
                     self._spent, self._replays = self._spent + self._replays, []
-                    self.is_open, self.error, self.database.fault = False, None, None
+                    self.error = self.database.fault = None
                     waiting, self._waiting = self._waiting, []
                     break
                 self._step(undone)
@@ -304,6 +310,9 @@ class Backlog:
         for closed in waiting:
             closed.release()
         return True
+
+    def _undone(self) -> Replay | None:
+        return next((replay for replay in self._replays if not replay.is_done), None)
 
     def spent(self) -> list[tuple[Replay, int]]:
         """Give the journals that are replayed whole, with how far that is: to `discard` when the catalog is synced."""

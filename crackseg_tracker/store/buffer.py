@@ -43,7 +43,7 @@ class MetricBuffer:
         #: What wakes the thread up: None for calls that can wait, else a flush that is waited for.
         self._requests: queue.SimpleQueue[Syncing | None] = queue.SimpleQueue()
         self._idle = True
-        self._flushing = threading.RLock()
+        self._is_flushing = False
         _buffers[id(self)] = self
         database.on_fork(self._after_fork)
 
@@ -80,7 +80,7 @@ class MetricBuffer:
             if self._thread is None:
                 _flush_when_a_child_ends()
                 self._thread = threads.begin(self._run, "buffer")
-        except RuntimeError:  # at the interpreter's end no thread begins any more
+        except RuntimeError:  # of as many as there may be, or at the interpreter's end: none begins any more
             self._idle = True
             (request or Syncing(self.flush_here)).run()
         else:
@@ -90,15 +90,15 @@ class MetricBuffer:
         """Have all recorded that was queued before.
 
         The thread does it: Ctrl-C comes to the main thread only, and amid a commit of its own it could not tell whether
-        the calls are in the catalog, and would record them again, at the next steps.
+        the calls are in the catalog, and would record them again, at the next steps. But a signal's handler that came
+        amid a call holds what the thread would wait for, and at the interpreter's end there is no thread.
 
         Args:
             deadline: Wait for it until this moment of the monotonic clock.
         """
         if not self._queue:
             return
-        if threads.holds(self._flushing) or self._recorder.backlog.is_held_here():
-            # A signal's handler that came amid a call: the thread would wait for that call, and we for the thread.
+        if self._recorder.backlog.is_held_here() or sys.is_finalizing():
             self.flush_here(0)
             return
         request = Syncing(self.flush_here)
@@ -109,21 +109,29 @@ class MetricBuffer:
         """Record all that was queued before, in one transaction, in this thread.
 
         Args:
-            wait: For so many seconds, when somebody else is at it; negative waits for the end.
+            wait: For so many seconds, when another thread is at work on the catalog; negative waits for the end.
         """
-        if threads.holds(self._flushing) or not self._flushing.acquire(timeout=wait):
-            return  # a handler that came amid this very flush need not wait for it: it goes on afterwards
+        lock = self._database.lock  # of two that flush, the second finds what came meanwhile
+        if not lock.acquire(timeout=wait):
+            return
         try:
-            calls = self._queue
-            if not calls:
-                return
+            if not self._is_flushing:  # else a handler came amid this very flush, which goes on afterwards
+                self._is_flushing = True
+                try:
+                    self._flush()
+                finally:
+                    self._is_flushing = False
+        finally:
+            lock.release()
+
+    def _flush(self) -> None:
+        calls = self._queue
+        if calls:
             offset_ms = self._recorder.series.offset_ms
             batch: list[Call] = [(*calls[i][:2], offset_ms(calls[i][2])) for i in range(len(calls))]
             self._recorder.log_calls(batch)
             for _ in batch:
                 calls.popleft()
-        finally:
-            self._flushing.release()
 
     def flush_before(self, deadline: float) -> None:
         """Flush, unless a thread hangs in the catalog until a moment of the monotonic clock."""
@@ -131,10 +139,7 @@ class MetricBuffer:
         if not self._queue or not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
             return
         lock.release()  # which the thread needs that is flushing, if one is
-        try:
-            self.flush(deadline)
-        except Exception:
-            logger.warning("metrics could not be committed", exc_info=True)
+        self.flush(deadline)
 
     def _after_fork(self) -> None:
         """Leave the queue to the parent, which flushed it before the fork or still has it."""
@@ -142,7 +147,7 @@ class MetricBuffer:
         self._thread = None
         self._requests = queue.SimpleQueue()
         self._idle = True
-        self._flushing = threading.RLock()
+        self._is_flushing = False
 
     def _run(self) -> None:
         pause = PERIOD_SECONDS
@@ -185,9 +190,14 @@ def flush_all_here(wait: float) -> None:
     """Flush every buffer in this thread: a signal's handler may hold what another thread would wait for.
 
     Args:
-        wait: For so many seconds, when another thread is at it.
+        wait: For so many seconds, when another thread is at work on the catalog.
     """
     _of_each(lambda buffer: buffer.flush_here(wait))
+
+
+def flush_all_before(deadline: float) -> None:
+    """Flush every buffer until a moment of the monotonic clock, unless a thread hangs in the catalog."""
+    _of_each(lambda buffer: buffer.flush_before(deadline))
 
 
 def _of_each(flush: Callable[[MetricBuffer], None]) -> None:
@@ -199,8 +209,7 @@ def _of_each(flush: Callable[[MetricBuffer], None]) -> None:
 
 
 def _at_exit() -> None:
-    for buffer in living(_buffers):
-        buffer.flush_before(exit_deadline())
+    flush_all_before(exit_deadline())
 
 
 atexit.register(_at_exit)

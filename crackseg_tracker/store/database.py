@@ -60,6 +60,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
+class AmidAnotherCallError(CatalogBusyError):
+    """A call from a signal's handler that came amid a call of its own thread, which holds what this one asks for.
+
+    It is journaled: written within the other's transaction it would not be durable on return, and lost with that.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: called amid another call of the same thread, as by a signal's handler")
+
+
 class Database:
     """The process's writing connection to one catalog. Get it with `open_database`."""
 
@@ -184,7 +194,7 @@ class Database:
         with self.lock, translated(self.path):
             connection = self.connection
             if connection.in_transaction and is_amid:
-                raise self.amid_another_call()
+                raise AmidAnotherCallError(self.path)
             self._roll_back(connection)  # what nobody is amid was left open by a Ctrl-C
             self.check_in_place()
             try:
@@ -197,13 +207,6 @@ class Database:
             except BaseException:
                 self._roll_back(connection)
                 raise
-
-    def amid_another_call(self) -> CatalogBusyError:
-        """Say that a signal's handler came amid a call of its own thread, which holds what it asks for.
-
-        To write within that call's transaction would not be durable on return, and lost when that is rolled back.
-        """
-        return CatalogBusyError(f"{self.path}: called from a signal's handler amid another call of its thread")
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:

@@ -80,13 +80,15 @@ def _watch_the_end_of_a_child() -> None:
         _finalizer_of = os.getpid()
 
 
-def _end(status: str, message: str, deadline: float | None = None) -> None:
-    deadline = deadline or time.monotonic() + EXIT_SECONDS
+def _end(status: str, message: str, deadline: float, *, is_handling: bool = False) -> None:
     ended: list[lives.OpenAttempts] = []
     for attempts in lives.everywhere():
         try:
             attempts.abandon_call(deadline)
-            buffer.flush_all_here(EXIT_SECONDS / 8)
+            if is_handling:
+                buffer.flush_all_here(EXIT_SECONDS / 8)
+            else:
+                buffer.flush_all_before(deadline - EXIT_SECONDS / 4)
             attempts.end_all(status, message, deadline)
             ended.append(attempts)
         except Exception as error:
@@ -106,7 +108,7 @@ def _on_signal(number: int, _frame: FrameType | None) -> None:
         return
     _is_dying = True
     try:
-        _end("aborted", signal.Signals(number).name)
+        _end("aborted", signal.Signals(number).name, time.monotonic() + EXIT_SECONDS, is_handling=True)
     finally:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

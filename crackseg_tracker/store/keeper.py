@@ -263,10 +263,12 @@ class Keeper:
         if size <= charge.longest_log or database.private or not database.is_in_place():
             return
         before, charge.copied = charge.copied, None
+        is_begun_anew = False
         with suppress(CatalogError):
             charge.copied = database.begin_log_anew()
+            is_begun_anew = charge.copied is None
         # A reader may stay for hours: trying again and again would hold up the writers.
-        charge.longest_log = LONG_LOG_BYTES + (0 if charge.copied is None else size)
+        charge.longest_log = LONG_LOG_BYTES + (0 if is_begun_anew else size)
         # Of many writers one always reads; who keeps the log from being copied any further reads on and on.
         is_pinned = charge.copied is not None and charge.copied == before
         if is_pinned and size > LONGEST_LOG_BYTES and time.monotonic() - charge.warned_of_log_at > WARN_AGAIN_SECONDS:

@@ -20,7 +20,7 @@ from crackseg_tracker.store import liveness, metrics, reading
 from crackseg_tracker.store.attempts import Attempt, AttemptChange
 from crackseg_tracker.store.backlog import Backlog, Subject, backlogs_of
 from crackseg_tracker.store.changes import AttemptEnd, Change, StatusChange, Target, end_attempt
-from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, Database, now
+from crackseg_tracker.store.database import WRITE_WAIT_SECONDS, AmidAnotherCallError, Database, now
 from crackseg_tracker.store.failures import translated
 from crackseg_tracker.store.keeper import keeper
 from crackseg_tracker.store.lives import own_attempts
@@ -268,7 +268,7 @@ class Recorder:
                 if self._database.private:
                     return  # nobody ever sees what it has: there is nothing to keep
                 self._absorb(failure)
-            elif self._strict and self.backlog.error is not None:
+            elif self._strict and self.backlog.error and not isinstance(self.backlog.error, AmidAnotherCallError):
                 raise self.backlog.error
             if self.backlog.append(self._known_attempt(), given(), synced=synced or self._synced):
                 if failure is None and gives_way:
@@ -277,6 +277,9 @@ class Recorder:
 
     def _absorb(self, error: Exception) -> None:
         """Have this call and the next ones journaled, or raise."""
+        if isinstance(error, AmidAnotherCallError):  # no fault, and no matter of other experiments
+            self.backlog.open(error)
+            return
         if self._strict:
             raise error
         if isinstance(error, CatalogError):

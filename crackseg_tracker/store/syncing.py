@@ -10,6 +10,7 @@ call that holds them.
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -72,6 +73,9 @@ class Syncer:
         try:
             self.start()
         except RuntimeError:  # at the interpreter's end no thread begins any more
+            syncing.run()
+            return syncing
+        if sys.is_finalizing():  # and those that had begun are gone
             syncing.run()
         else:
             self._works.put(syncing)
