@@ -37,11 +37,9 @@ def numbers_of(results: object, what: str) -> dict[str, float]:
         >>> numbers_of({"iou": 1}, "results of sample 'image_017'")
         {'iou': 1.0}
     """
+    given = checked_mapping(results, what)
     try:
-        return {
-            values.checked_name(name): values.number(name, value)
-            for name, value in checked_mapping(results, what).items()
-        }
+        return {values.checked_name(name): values.number(name, value) for name, value in given.items()}
     except (MetricError, InvalidTypeError) as error:
         raise type(error)(f"{what}: {error}") from error
 

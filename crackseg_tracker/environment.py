@@ -97,7 +97,10 @@ def capture(directory: Path | None = None) -> Environment:
         >>> capture().git_commit == facts.git_commit
         True
     """
-    where = _guarded(lambda: os.path.abspath(directory or ""), "")
+    try:
+        where = os.path.abspath(directory or "")
+    except OSError:  # the working directory is gone
+        where = ""
     # No lock: one held by another thread during a fork would stay locked in the child forever.
     # Two threads that ask at the same moment read the same facts twice, which harms nobody.
     known = _captured.get(where)

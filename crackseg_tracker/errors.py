@@ -18,7 +18,7 @@
         ├── NewerCatalogError               a later release made it
         ├── OlderCatalogError               an earlier release made it: to be upgraded before it is read
         ├── DamagedCatalogError             SQLite cannot read it
-        ├── CatalogBusyError                locked by another process for too long
+        ├── CatalogBusyError                locked by another process, or another call, for too long
         └── CatalogWriteError               full, read-only, gone, input/output error
 
 Every message names the value and the way out. Errors of the driver are translated in one place,
@@ -108,7 +108,7 @@ class DamagedCatalogError(CatalogError):
 
 
 class CatalogBusyError(CatalogError):
-    """Another process has held the catalog's lock for too long."""
+    """Another process has held the catalog's lock for too long, or another call of ours does."""
 
 
 class CatalogWriteError(CatalogError):

@@ -3,8 +3,8 @@
 A sync takes about as long as all else that an end of an experiment does. And a disk that hangs lets nobody go who asked
 it for something: then it is a thread that hangs, and the process ends without it.
 
-What the thread does must take none of the locks under which calls are made: a signal's handler may wait for it amid a
-call that holds them.
+What a catalog's thread for that (`Syncer`) does must take none of the locks under which calls are made: a signal's
+handler may wait for it amid a call that holds them.
 """
 
 from __future__ import annotations

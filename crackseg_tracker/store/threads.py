@@ -29,7 +29,6 @@ def _without_signals(work: Callable[[], object]) -> None:
     work()
 
 
-def holds(lock: threading.RLock) -> bool:
-    """Tell whether this thread holds a lock: where it does, a signal's handler came amid that."""
-    owned: Any = lock
-    return owned._is_owned()  # what threading.Condition asks, too
+def holds(lock: Any) -> bool:
+    """Tell whether this thread holds an RLock: then a call came amid another one, as a signal's handler does."""
+    return lock._is_owned()  # what threading.Condition asks, too

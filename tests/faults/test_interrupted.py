@@ -26,20 +26,26 @@ Eventually = Callable[[Callable[[], bool]], None]
 
 PATIENCE = 60
 
-# A handler of our own raises as Ctrl-C does, but only while one of the tracker's calls is under way.
+# A handler of the user raises, as Ctrl-C does, but only while one of the tracker's calls is under way.
 _CTRL_C = """
 import json, os, random, signal, sys, threading, time
 from crackseg_tracker import ExperimentTracker
-folder, catalog, durability, seed = sys.argv[1:]
+folder, catalog, durability, error, seed = sys.argv[1:]
 chance = random.Random(int(seed))
 tracker = ExperimentTracker(folder, "unet-1", catalog=catalog, durability=durability)
-is_calling, interrupted = False, 0
+is_calling, raised, passed = False, 0, 0
+
+class Preempted(Exception):
+    pass
+
+Error = {"KeyboardInterrupt": KeyboardInterrupt, "Preempted": Preempted}[error]
 
 def interrupt(*_):
-    global is_calling
+    global is_calling, raised
     if is_calling:
         is_calling = False
-        raise KeyboardInterrupt
+        raised += 1
+        raise Error
 
 def press():
     while not is_over:
@@ -64,26 +70,35 @@ while time.monotonic() < end:
         else:
             call()
         is_calling = False
-    except KeyboardInterrupt:
-        interrupted += 1
+    except Error:
+        passed += 1
 is_over = True
 presser.join()
 tracker.complete_experiment()
-print(json.dumps([interrupted, called, returned]))
+print(json.dumps([raised, passed, called, returned]))
 """
 
 
-@pytest.mark.parametrize("durability", ["normal", "buffered", "full"])
+@pytest.mark.parametrize(
+    ("durability", "error"),
+    [
+        ("normal", "KeyboardInterrupt"),
+        ("buffered", "KeyboardInterrupt"),
+        ("full", "KeyboardInterrupt"),
+        ("normal", "Preempted"),
+    ],
+)
 def test_each_call_that_returned_is_there_once(
-    tmp_path: Path, catalog_path: Path, durability: str, chance: random.Random
+    tmp_path: Path, catalog_path: Path, durability: str, error: str, chance: random.Random
 ) -> None:
     """Promises 1, 4 and 7: Ctrl-C passes through, and the next call goes on with nothing lost, doubled or stuck."""
-    seed = str(chance.randrange(2**32))
-    command = [sys.executable, "-c", _CTRL_C, str(tmp_path / "unet"), str(catalog_path), durability, seed]
+    given = [str(tmp_path / "unet"), str(catalog_path), durability, error, str(chance.randrange(2**32))]
+    command = [sys.executable, "-c", _CTRL_C, *given]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
-    interrupted, called, returned = json.loads(done.stdout)
-    assert interrupted > 50
+    raised, passed, called, returned = json.loads(done.stdout)
+    assert raised > 50
+    assert passed == raised
     recorded = [int(value) for (value,) in ask(catalog_path, "SELECT value FROM metrics ORDER BY step")]
     assert recorded == sorted(set(recorded)), "in order, none twice"
     assert set(returned) <= set(recorded) <= set(range(1, called + 1))
@@ -92,24 +107,31 @@ def test_each_call_that_returned_is_there_once(
         assert catalog.check() == []
 
 
-@pytest.mark.parametrize("durability", ["normal", "buffered"])
+@pytest.mark.parametrize(("durability", "strict"), [("normal", ""), ("buffered", ""), ("normal", "strict")])
 def test_a_handler_records_amid_a_call_and_waits_for_nobody(
-    tmp_path: Path, catalog_path: Path, durability: str, chance: random.Random
+    tmp_path: Path, catalog_path: Path, durability: str, strict: str, chance: random.Random
 ) -> None:
-    """Promises 1 and 5: many a training saves when Slurm warns it; that may be while a call of ours is under way."""
+    """Promises 1 and 5: many a training saves when Slurm warns it; that may be while a call of ours is under way.
+
+    Each call makes a row of its own, so that one which is rolled back, or recorded twice, shows.
+    """
     script = """
 import os, random, signal, sys, threading, time
 from crackseg_tracker import ExperimentTracker
-folder, catalog, durability, seed = sys.argv[1:]
+folder, catalog, durability, strict, seed = sys.argv[1:]
 chance = random.Random(int(seed))
-tracker = ExperimentTracker(folder, "unet-1", catalog=catalog, durability=durability)
-handled = 0
+tracker = ExperimentTracker(folder, "unet-1", catalog=catalog, durability=durability, strict=bool(strict))
+
+def record(who, number):
+    tracker.log_metrics({who: 1.0})
+    tracker.log_history(f"{who} in bulk", [number], [1.0])
+    tracker.log_samples({who: {"iou": 1.0}}, step=number)
+    tracker.update_training_progress(1, 1, {f"best of {who}": float(number)})
+    tracker.add_tags([f"{who} {number % 50}"])
 
 def warned(*_):
     global handled
-    tracker.log_metrics({"handled": 1.0})
-    tracker.log_history("bulk", [handled], [1.0])
-    tracker.add_tags(["warned"])
+    record("handler", handled)
     tracker.save()
     handled += 1
 
@@ -121,30 +143,37 @@ def warn():
             warned_of += 1
             os.kill(os.getpid(), signal.SIGUSR1)
 
+handled = called = 0
 signal.signal(signal.SIGUSR1, warned)
 is_over = False
 warner = threading.Thread(target=warn)
 warner.start()
-end, called = time.monotonic() + 1.5, 0
-while time.monotonic() < end:
-    tracker.log_metrics({"x": 1.0})
-    tracker.add_tags([f"tag-{called % 50}"])
+end = time.monotonic() + 2.5
+while time.monotonic() < end or called < 50 or handled < 50:
+    record("training", called)
     called += 1
+    for _ in range(50):
+        tracker.log_metrics({"often": 1.0})
 is_over = True
 warner.join()
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 tracker.complete_experiment()
 print(called, handled)
 """
-    seed = str(chance.randrange(2**32))
-    command = [sys.executable, "-c", script, str(tmp_path / "unet"), str(catalog_path), durability, seed]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    given = [str(tmp_path / "unet"), str(catalog_path), durability, strict, str(chance.randrange(2**32))]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *given], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stderr
     called, handled = map(int, done.stdout.split())
-    assert handled > 50
-    counts = "SELECT metric, count FROM metric_summaries ORDER BY metric"
-    assert ask(catalog_path, counts) == [("bulk", handled), ("handled", handled), ("x", called)]
-    assert ask(catalog_path, "SELECT count(*) FROM experiment_tags") == [(51,)]
+    wanted = {"training": called, "training in bulk": called, "handler": handled, "handler in bulk": handled}
+    counts = dict(ask(catalog_path, "SELECT metric, count(*) FROM metrics GROUP BY metric"))
+    assert counts == wanted | {"often": 50 * called}
+    samples = "SELECT sample, count(*) FROM sample_metrics GROUP BY sample"
+    assert dict(ask(catalog_path, samples)) == {"training": called, "handler": handled}
+    reports = "SELECT metric, count(*) FROM metric_reports GROUP BY metric"
+    assert dict(ask(catalog_path, reports)) == {"best of training": called, "best of handler": handled}
+    assert ask(catalog_path, "SELECT count(*) FROM experiment_tags") == [(100,)]
     with Catalog(catalog_path) as catalog:
         assert catalog.check() == []
 
@@ -368,14 +397,16 @@ def test_a_look_that_ctrl_c_ends_leaves_no_transaction_open(
 
     with monkeypatch.context() as patch:
         patch.setattr(tracker._database, "_connection", Interrupting())
-        with pytest.raises(KeyboardInterrupt):
+        with tracker._database.lock, pytest.raises(KeyboardInterrupt):
             sketch(tracker._database.connection, 1)
-    assert not connection.in_transaction
-    connection.execute("BEGIN")  # as if it had come in the moment in which nobody can help it
+    with tracker._database.lock:
+        assert not connection.in_transaction
+        connection.execute("BEGIN")  # as if it had come in the moment in which nobody can help it
     holder.let_go()
     tracker.log_metrics({"x": 2.0})
     eventually(lambda: ask(catalog_path, "SELECT step, value FROM metrics") == [(0, 1.0), (1, 2.0)])
-    assert not connection.in_transaction
+    with tracker._database.lock:
+        assert not connection.in_transaction
 
 
 def test_a_handler_saves_amid_a_save(

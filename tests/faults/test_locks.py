@@ -204,7 +204,7 @@ def test_experiments_beside_it_need_not_wait_as_long(
     first.log_metrics({"x": 1.0})
     before = time.monotonic()
     second.log_metrics({"x": 1.0})
-    assert time.monotonic() - before < 0.1
+    assert time.monotonic() - before < 0.19  # it gives way for 50 ms, and the first one waited for 200
     holder.let_go()
     eventually(lambda: first.metadata.journaled + second.metadata.journaled == 0)
     assert ask(first._database.path, "SELECT count(*) FROM metrics") == [(4,)]
