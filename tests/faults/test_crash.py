@@ -214,7 +214,7 @@ def _strace_or_skip() -> str:
     return strace
 
 
-# A whole life makes some 466 writes: the creation 78, the tracker's first 47, a call of log_metrics 2, a fold 8 more; the
+# A whole life makes 466 writes: the creation 78, the tracker's first 47, a call of log_metrics 2, a fold 8 more; the
 # last are the checkpoint at the end.
 @pytest.mark.parametrize(
     ("write", "durability"),
