@@ -155,10 +155,7 @@ class SeriesWriter:
         else:
             try:
                 appended = connection.execute(sql, parameters).rowcount > 0
-            except (
-                SQLiteError,
-                OverflowError,
-            ) as error:  # nothing else: it may be a signal handler's, and is passed on
+            except (SQLiteError, OverflowError) as error:  # all else is a signal handler's, and passes through
                 if not is_busy(error) or connection.in_transaction:
                     return False  # the long way finds the fault
                 appended = self._append_when_free(connection, sql, parameters)

@@ -82,7 +82,7 @@ class MetricBuffer:
                 self._thread = threads.begin(self._run, "buffer")
         except RuntimeError:  # of as many as there may be, or at the interpreter's end: none begins any more
             self._idle = True
-            (request or Syncing(self.flush_here)).run()
+            (request or Syncing(self._is_flushed)).run()
         else:
             self._requests.put(request)
 
@@ -160,15 +160,17 @@ class MetricBuffer:
             self._idle = True  # what is queued from here on asks again
             if request is not None:
                 request.run()
-            pause = PERIOD_SECONDS if self._is_flushed() else RETRY_SECONDS
+            pause = PERIOD_SECONDS
+            if not self._is_flushed():
+                pause = RETRY_SECONDS
+                self._rouse()
 
     def _is_flushed(self) -> bool:
-        """Flush; what could not be is tried again later."""
+        """Flush; what could not be recorded is in the queue still."""
         try:
             self.flush_here()
         except Exception:
             logger.warning("metrics could not be committed; trying again", exc_info=True)
-            self._rouse()
             return False
         return True
 

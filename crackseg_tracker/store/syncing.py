@@ -26,7 +26,7 @@ ANOTHER_EXIT_SECONDS = 10.0
 class Syncing:
     """Work that is under way."""
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[], object]) -> None:
         self._work = work
         self._error: BaseException | None = None
         self._done = threading.Lock()
