@@ -157,7 +157,7 @@ def checked_step(step: object, what: str = "step") -> int:
         >>> checked_step(7)
         7
     """
-    if isinstance(step, bool) or getattr(step, "dtype", None) is _torch_bool():
+    if isinstance(step, bool) or str(getattr(step, "dtype", "")) == "torch.bool":  # an index, there
         raise InvalidTypeError(f"{what} {shown(step)} is a bool; give a whole number")
     try:
         number = operator.index(cast(Any, step))
@@ -166,11 +166,6 @@ def checked_step(step: object, what: str = "step") -> int:
     if not 0 <= number <= MAX_STEP:
         raise MetricError(f"{what} {shown(number)} is outside 0 to 2^63-1; give a whole number of steps or epochs")
     return number
-
-
-def _torch_bool() -> object:
-    """Give PyTorch's type of truth values, which count as whole numbers there; where it is loaded."""
-    return getattr(sys.modules.get("torch"), "bool", Ellipsis)
 
 
 def number(name: str, value: object) -> float:

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # without a journal, for one).
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
 
-        def measured(name: str, work: Callable[[Bench], Iterator[Row]]) -> list[Row]:
+        def measured(name: str, work: Callable[[Bench], Iterable[Row]]) -> list[Row]:
             start = time.perf_counter()
             print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
             own = Path(folder, name)
@@ -100,9 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 named[name] = measured(name, work)
         for name, path in options.peers.items():
             try:
-                peers += measured(f"peer-{name}", lambda bench, name=name, path=path: iter([peer(bench, name, path)]))
+                peers += measured(f"peer-{name}", lambda bench, name=name, path=path: [peer(bench, name, path)])
             except (OSError, subprocess.SubprocessError, ValueError) as error:
-                print(f"not measured: {error}", file=sys.stderr)
+                print(f"not measured: {path} could not run it ({type(error).__name__})", file=sys.stderr)
     rows = [row for found in named.values() for row in found]
     missed = [row.work for row in rows if row.is_met is False]
     total = time.perf_counter() - begin

@@ -84,17 +84,12 @@ class SeriesWriter:
         self._looked_at = 0
         #: Whether a call is under way: a signal's handler that comes amid it may call, too.
         self._is_amid = False
-        database.on_fork(self._after_fork)
+        database.on_fork(self._forget)
 
     def _forget(self) -> None:
         """Know nothing: the next call of each series goes the long way."""
         self._open = {}
         self._appended = []
-
-    def _after_fork(self) -> None:
-        """In a forked child: another thread of the parent may have been amid a call."""
-        self._forget()
-        self._is_amid = False
 
     def offset_ms(self, moment: float | None = None) -> int:
         """Milliseconds from the creation of the experiment to a moment (Unix time) or to now."""

@@ -158,11 +158,12 @@ class MetricBuffer:
                 with suppress(queue.Empty):
                     request = self._requests.get(timeout=left)
             self._idle = True  # what is queued from here on asks again
-            if request is not None:
-                request.run()
             pause = PERIOD_SECONDS
-            if not self._is_flushed():
+            if request is not None:
+                request.run()  # who waits for it hears what went wrong
+            elif not self._is_flushed():
                 pause = RETRY_SECONDS
+            if self._queue:
                 self._rouse()
 
     def _is_flushed(self) -> bool:

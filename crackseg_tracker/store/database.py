@@ -67,7 +67,9 @@ class AmidAnotherCallError(CatalogBusyError):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path}: called amid another call of the same thread, as by a signal's handler")
+        super().__init__(
+            f"{path}: called amid another call of the same thread, as by a signal's handler; call again later"
+        )
 
 
 class Database:

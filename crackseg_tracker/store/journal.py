@@ -72,6 +72,15 @@ def unframed(line: bytes) -> Record | None:
     return sequence, content
 
 
+def _next_line(journal: JournalFile | JournalMemory, content: Any) -> tuple[int, bytes]:
+    """Frame a record with the next number: one later, where a signal's handler that came amid this has appended."""
+    while True:
+        sequence = journal.sequence + 1
+        line = framed(sequence, content)
+        if sequence == journal.sequence + 1:
+            return sequence, line
+
+
 class JournalFile:
     """A journal on disk. The one who has it open holds its lock."""
 
@@ -82,7 +91,7 @@ class JournalFile:
         self.dropped = 0
         #: Whether the last line has its end; what comes after one that does not would be broken too.
         self.is_whole = True
-        self._sequence = 0
+        self.sequence = 0
         self._descriptor = descriptor
         self._start = len(framed(0, header))
         self._size = os.fstat(descriptor).st_size
@@ -144,14 +153,11 @@ class JournalFile:
         Raises:
             OSError: Nothing of it counts then.
         """
-        sequence, line = 0, b""
-        while sequence != self._sequence + 1:  # a signal's handler that came amid this has appended
-            sequence = self._sequence + 1
-            line = framed(sequence, content)
+        sequence, line = _next_line(self, content)
         if not self.is_whole:  # Ctrl-C ended the call before, or this is in a handler that came amid it
             line = b"\n" + line
         # Before it is written: after a Ctrl-C in between, a number is missing and none given twice.
-        self._sequence, self.is_whole = sequence, False
+        self.sequence, self.is_whole = sequence, False
         if os.write(self._descriptor, line) != len(line):
             # A disk that fills up takes a part. What cannot be cut off again is passed over by its checksum.
             with suppress(OSError):
@@ -212,7 +218,7 @@ class JournalMemory:
         self._lines: deque[bytes] = deque()
         self.first = 0
         self._bytes = 0
-        self._sequence = 0
+        self.sequence = 0
 
     @property
     def end(self) -> int:
@@ -221,11 +227,8 @@ class JournalMemory:
 
     def append(self, content: Any) -> None:
         """Keep a record, and drop the oldest when there are too many."""
-        sequence, line = 0, b""
-        while sequence != self._sequence + 1:  # a signal's handler that came amid this has appended
-            sequence = self._sequence + 1
-            line = framed(sequence, content)
-        self._sequence = sequence
+        sequence, line = _next_line(self, content)
+        self.sequence = sequence
         self._lines.append(line)
         self._bytes += len(line)
         while self._bytes > MEMORY_BYTES:
