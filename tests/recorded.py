@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,11 @@ from asking import ask
 
 from crackseg_tracker import ExperimentTracker
 
-Maker = Callable[..., ExperimentTracker]
+SIDECAR = "experiment_tracker.json"
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-SIDECAR = "experiment_tracker.json"
 
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and forks are POSIX")
